@@ -76,6 +76,23 @@ class KnownValue:
     logarithm: bool = False
 
 
+def of_difference(level: str) -> str:
+    """Says that a model's level is a difference, and how to come to the whole; for messages."""
+    parts = difference_parts(level)
+    assert parts is not None
+    if is_property(level):
+        return (
+            f"the model's level is {level!r}: it gives the difference of a property. Where "
+            f"{parts[1]} is known, add it, or learn with strategy.known={parts[1]}; a model of the "
+            "whole is made by strategy delta with low=parent"
+        )
+    return (
+        f"the model's level is {level!r}: it gives a difference, not a total energy. Use "
+        f"DeltaCalculator(low=..., delta=...) with a calculator of {parts[1]} (tlpot md, relax and "
+        f"frequencies: --low {parts[1]}), or tlpot.evaluate where there are labels"
+    )
+
+
 def is_property(level: str) -> bool:
     """Whether a name is that of a property, and not of a level of total energies."""
     return "@" in level

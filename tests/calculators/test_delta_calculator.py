@@ -28,7 +28,16 @@ from tlpot.errors import (
     UnknownLevelError,
 )
 from tlpot.jobs import EnergyMethod
-from tlpot.models import DeltaPotential, Potential, preset, save
+from tlpot.models import (
+    DeltaPotential,
+    Ensemble,
+    ModelCard,
+    Potential,
+    PropertyTarget,
+    preset,
+    save,
+)
+from tlpot.targets import Quantity
 
 ELEMENTS = (1, 6, 8)
 SHIFT = {1: 0.25, 6: -0.5, 8: 1.0}
@@ -303,3 +312,63 @@ def test_a_difference_is_no_total_energy(delta):
     calculator = TLPotCalculator(both, level="high")
     with pytest.raises(ConfigError, match="a difference, not a total energy"):
         calculator.level = "high - toy"
+
+
+@pytest.mark.fault
+def test_an_ensemble_of_differences_says_how_sure_it_is(delta):
+    """It was refused ("expected a model file", of a model file), and calibrated ones were mute."""
+    other = Potential.create(SIZES, {"high - toy": SHIFT}, dtype=torch.float64, scale=0.05, seed=1)
+    low = EMT()
+    joined = DeltaCalculator(low=low, delta=Ensemble([delta, other]))
+    found = water(joined)
+    alone = [
+        water(DeltaCalculator(low=low, delta=one)).get_potential_energy() for one in (delta, other)
+    ]
+    assert found.get_potential_energy() == pytest.approx(np.mean(alone), abs=1e-9)
+    assert joined.results["energy_std"] == pytest.approx(np.std(alone, ddof=1), abs=1e-9)
+    assert joined.get_property("forces_std", found).shape == (3, 3)
+    np.testing.assert_allclose(
+        calculate_numerical_forces(found, eps=1e-4), found.get_forces(), atol=1e-6
+    )
+
+
+@pytest.mark.fault
+def test_a_named_low_model_is_opened_at_the_level_of_the_difference(delta, tmp_path):
+    """A model of several levels was refused ("name one with level=", which is another level)."""
+    several = Potential.create(SIZES, {"toy": E0, "other": E0}, dtype=torch.float64)
+    save(several, tmp_path / "several.safetensors")
+    save(delta, tmp_path / "delta.safetensors")
+    name = str(tmp_path / "several.safetensors")
+    wanted = water(DeltaCalculator(low=TLPotCalculator(several.at("toy")), delta=delta))
+    found = water(DeltaCalculator(low=name, delta=delta))
+    assert found.get_potential_energy() == wanted.get_potential_energy()
+    method = EnergyMethod(model=str(tmp_path / "delta.safetensors"), low=name)
+    calculator, words = method.calculator(wanted)
+    assert water(calculator).get_potential_energy() == wanted.get_potential_energy()
+    assert "over toy" in words
+    # as OpenMM, LAMMPS and i-PI open it, once for many structures
+    calculator, _ = method.opened().calculator(wanted)
+    assert water(calculator).get_potential_energy() == wanted.get_potential_energy()
+
+
+@pytest.mark.fault
+def test_a_difference_of_ions_takes_ions():
+    """One that was trained with charges=ignore refused an ion; without its charge the low level
+    was that of another number of electrons."""
+    delta = Potential.create(SIZES, {"high - toy": SHIFT}, dtype=torch.float64, scale=0.05)
+    delta.card = ModelCard(charges="ignored")
+    atoms = Atoms("OH", positions=[[0, 0, 0], [0, 0, 0.97]], info={"charge": -1})
+    atoms.calc = DeltaCalculator(low=EMT(), delta=delta)
+    assert np.isfinite(atoms.get_potential_energy())
+
+
+@pytest.mark.fault
+def test_a_difference_of_a_property_is_added_to_no_energy():
+    """The gap of a structure was added to its energy."""
+    target = PropertyTarget(
+        quantity=Quantity(unit="eV", extensive=False), pooling="mean", spread=1.0
+    )
+    name = "gap@high - gap@low"
+    delta = Potential.create(SIZES, {name: SHIFT}, targets={name: target})
+    with pytest.raises(ConfigError, match="property"):
+        DeltaCalculator(low=EMT(), delta=delta)

@@ -20,8 +20,9 @@ from tlpot.energy import evaluate
 from tlpot.engines import EngineSpec, make_engine, parse_engine
 from tlpot.errors import ConfigError
 from tlpot.graph import build_graph
-from tlpot.models import LIBRARY, LevelView, Potential, preset
+from tlpot.models import LIBRARY, LevelView, Potential, PropertyTarget, preset, save
 from tlpot.system import System
+from tlpot.targets import Quantity
 
 SPRING = "ase:label_toys:Spring"
 
@@ -133,3 +134,16 @@ def test_the_low_calculator_of_a_difference_is_named():
     pytest.importorskip("tblite")
     with pytest.raises(ConfigError, match="gfn2-xtb"):
         DeltaCalculator("gfn2-xtb", model)
+
+
+@pytest.mark.fault
+def test_the_only_level_of_energies_is_the_one_that_has_them(tmp_path):
+    """OpenMM, i-PI and fragments asked for a level of a model of one level and properties."""
+    gap = PropertyTarget(quantity=Quantity(unit="eV", extensive=False), pooling="mean", spread=1.0)
+    zeros = {1: 0.0, 8: 0.0}
+    model = Potential.create(
+        preset("tiny", (1, 8)), {"pbe": zeros, "gap@pbe": zeros}, targets={"gap@pbe": gap}
+    )
+    save(model, tmp_path / "both.safetensors")
+    for source in (model, str(tmp_path / "both.safetensors")):
+        assert energy_model(source).level == "pbe"

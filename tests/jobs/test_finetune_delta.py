@@ -205,3 +205,16 @@ def test_mistakes_are_found_before_any_update(settings, tmp_path, low, error, me
     with pytest.raises(error, match=message):
         finetune(finetune_config(with_low(settings, low)), show=False)
     assert not settings_run(settings).exists()
+
+
+@pytest.mark.fault
+def test_a_low_level_of_the_data_needs_no_level_of_the_parent(settings, tmp_path):
+    """A parent of several levels had to be told which, of which nothing is used."""
+    strategy = {"name": "delta", "low": "gfn2-xtb"}
+    given = {**settings, "parent": "tlpot-peptides-tiny", "source": None, "strategy": strategy}
+    job = prepare_finetune(finetune_config(given), device="cpu").job
+    assert job.potential.levels == (f"{CC} - gfn2-xtb",)
+    with pytest.raises(UnknownLevelError, match="source"):
+        prepare_finetune(finetune_config({**given, "strategy": "delta"}), device="cpu")
+    with pytest.raises(UnknownLevelError, match="no level 'pm7'"):
+        prepare_finetune(finetune_config({**given, "source": "pm7"}), device="cpu")

@@ -2,11 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 from ase.build import molecule
 from ase.io import write
 
+import tlpot
 from tlpot.cli import main
+from tlpot.errors import GeometryError
 
 TOY = {"hidden_irreps": "8x0e+8x1o", "radial_hidden": [], "n_species": 2, "readout_hidden": 4}
 
@@ -90,3 +93,35 @@ def test_more_labels_of_the_training_data_do_not_undo_its_split(trained, tmp_pat
     assert main([*split, "--validation", "4", "--test", "4", "-o", foreign]) == 0
     assert main([*command, "--split", foreign, "-o", str(tmp_path / "d.safetensors")]) == 2
     assert "is not the one" in capsys.readouterr().err
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("strategy", ["head", "full"])
+def test_a_child_knows_the_charges_that_its_parent_knows(trained, tmp_path, strategy):
+    """Fine-tuned on ions, or on neutral molecules only, a model refused the parent's ions."""
+    path, model = trained
+    child = tmp_path / "child.safetensors"
+    found = tlpot.finetune(
+        model, path, level="other", strategy=strategy, output=child, epochs=1,
+        split={"by": "random", "validation": 12, "test": 12}, progress=False,
+        report={"enabled": False},
+    )  # fmt: skip
+    assert found.potential.card.charges == "ignored"
+    assert tlpot.evaluate(child, path, level="other", progress=False).errors.overall
+    ion = molecule("CH4")
+    ion.numbers[0] = 7
+    ion.info["charge"] = 1
+    ion.calc = tlpot.TLPotCalculator(child, level="other")
+    assert np.isfinite(ion.get_potential_energy())
+
+
+@pytest.mark.fault
+def test_a_new_network_of_the_parents_shape_knows_no_charges(trained, tmp_path):
+    """Only what starts from the weights of a model knows what that was trained on."""
+    path, model = trained
+    with pytest.raises(GeometryError, match="charges=ignore"):
+        tlpot.finetune(
+            model, path, level="other", strategy="scratch", epochs=1, progress=False,
+            output=tmp_path / "child.safetensors",
+            split={"by": "random", "validation": 12, "test": 12},
+        )  # fmt: skip

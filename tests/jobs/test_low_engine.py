@@ -8,14 +8,14 @@ from ase.build import molecule
 from label_toys import Spring
 from shipped_levels import CC
 
-from tlpot.calculators import DeltaCalculator
+from tlpot.calculators import DeltaCalculator, TLPotCalculator
 from tlpot.data import open_dataset
 from tlpot.errors import ConfigError, DataError, TLPotWarning, UnknownLevelError
-from tlpot.jobs import finetune, finetune_config, prepare_finetune
+from tlpot.jobs import EnergyMethod, finetune, finetune_config, prepare_finetune
 from tlpot.labelling import kept_labels
 from tlpot.labelling.journal import Journal
 from tlpot.learning_curves import curve_config, curve_tasks, run_curve
-from tlpot.models import load_potential
+from tlpot.models import load_potential, save
 
 pytestmark = pytest.mark.train
 
@@ -154,3 +154,23 @@ def test_who_comes_second_waits_for_the_first(tmp_path, monkeypatch):
     monkeypatch.setattr(labels.time, "sleep", sleep)
     (found,) = kept_labels([system], ["water"], spec, path, forces=True)
     assert found.energy == expected.energy
+
+
+@pytest.mark.fault
+def test_a_model_that_a_difference_was_learned_on_is_its_low_level(settings, tmp_path):
+    """Its labels have its name, so the same model was refused, and any other with low_level."""
+    low = tmp_path / "low.safetensors"
+    save(load_potential("tlpot-tiny"), low)
+    finetune(delta(settings, f"model:{low}"), show=False)
+    water = molecule("H2O")
+    for name in (f"model:{low}", str(low)):
+        water.calc = DeltaCalculator(name, settings["output"])
+        alone = TLPotCalculator(low).get_potential_energy(water)
+        assert water.get_potential_energy() == alone + water.calc.results["energy_delta"]
+        method = EnergyMethod(model=settings["output"], low=name)
+        for way in (method, method.opened()):
+            calculator, _ = way.calculator(water)
+            assert calculator.get_potential_energy(water) == water.get_potential_energy()
+    for given in ({}, {"low_level": "tlpot-tiny"}):
+        with pytest.raises(ConfigError, match="model_sha256"):
+            DeltaCalculator("tlpot-peptides-tiny", settings["output"], **given)

@@ -3,6 +3,7 @@
 import logging
 import warnings
 
+import numpy as np
 import pytest
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -95,3 +96,17 @@ def test_elements_that_only_unlabelled_structures_have_are_a_note(tmp_path, capl
     assert line.startswith("note")
     assert "gap@cheap" in line
     assert "in no training frame" not in caplog.text
+
+
+@pytest.mark.fault
+def test_energies_far_from_the_parents_are_named_with_their_level(tmp_path):
+    """The warning was "that is more than 0.5 eV per atom", without what."""
+    given = frames(["H2O", "CH4"] * 10)
+    for atoms, noise in zip(given, np.random.default_rng(0).normal(0, 50.0, 20), strict=True):
+        atoms.calc.results["energy"] += noise
+    said = tlpot.finetune(
+        "tlpot-tiny", given, level="cc/dz", strategy="full", dry_run=True,
+        output=tmp_path / "m.safetensors", progress=False,
+        split={"by": "random", "validation": 4, "test": 4},
+    ).preflight  # fmt: skip
+    assert "energies at cc/dz are off by" in said

@@ -248,3 +248,38 @@ def test_an_atom_that_sees_nothing_is_unlike_any_crystal():
     found = tlpot.predict("tlpot-bulk-modulus", [*lone, bulk("Cu")], device="cpu", progress=False)
     assert list(found.domain[:3]) == [0.0, 0.0, 0.0]
     assert found.domain[3] > 0.05
+
+
+def _transferred(parent, data, tmp_path, strategy):
+    settings = {"data": data, "split": SPLIT, "report": {"enabled": False}}
+    return tlpot.finetune(
+        parent, config=settings, level="gap@dear", source="gap@cheap", strategy=strategy,
+        output=tmp_path / "m.safetensors", overwrite=True, progress=False,
+        **({} if strategy == "shift" else {"epochs": 1}),
+    )  # fmt: skip
+
+
+def test_rehearsal_leaves_the_line_on_the_cheap_value_alone(parent, data, tmp_path):
+    """The line beside the result of replay was fitted to what the parent said, not to labels."""
+    shown = [
+        {each.name: dict(each.errors) for each in
+         _transferred(parent, data, tmp_path, strategy).baselines}
+        for strategy in ("shift", "replay")
+    ]  # fmt: skip
+    assert any(name.startswith("line on") for name in shown[0])
+    assert shown[0] == shown[1]
+
+
+def test_r2_of_a_sum_and_of_a_difference_is_of_one_kind_of_label(parent, data, tmp_path):
+    """R² before a delta learning was of the difference, after it of the whole; so was the table."""
+    start = _transferred(parent, data, tmp_path, "shift").start.overall
+    found = _transferred(parent, data, tmp_path, "delta").start.overall
+    assert found["property_r2"] == pytest.approx(start["property_r2"], abs=1e-3)
+    low = {"name": "delta", "low": "gap@cheap"}
+    outcome = _transferred(parent, data, tmp_path, low)
+    baselines = outcome.baselines
+    assert [each.name for each in baselines if "property_r2" in each.errors] == [
+        "gap@cheap + composition"
+    ]
+    with pytest.raises(ConfigError, match="difference of a property"):
+        tlpot.predict(outcome.output, crystals(1), progress=False)

@@ -12,7 +12,7 @@ from ase.build import molecule
 import tlpot
 from tlpot.errors import ConfigError, OutputError, UnknownElementError, UnknownLevelError
 from tlpot.jobs import prepare_train, train_config, train_from_scratch
-from tlpot.models import load
+from tlpot.models import CorrectionInfo, LinearCorrection, feature_blocks, load, save
 from tlpot.transfer import STRATEGY_NAMES, strategy
 
 pytestmark = pytest.mark.train
@@ -323,3 +323,18 @@ def test_an_element_that_a_level_of_the_start_lacks_is_refused(settings, outcome
             new[f"SH2/dear.{kind}"] = new[f"SH2/cheap.{kind}"][()]
     with pytest.raises(UnknownElementError, match="has S at level dear"):
         prepare_train(train_config(goes_on(settings, outcome, data={"files": [str(more)]})))
+
+
+@pytest.mark.fault
+def test_a_start_with_closed_forms_is_refused_for_what_it_is(settings, outcome):
+    """The message was one of last-layer uncertainties, and of ensembles."""
+    potential = load(outcome.output, device="cpu")
+    blocks = ("layer 1", "layer 2")
+    n = sum(feature_blocks(potential.architecture)[block] for block in blocks)
+    info = CorrectionInfo(kind="linear", blocks=blocks)
+    weights = np.zeros((len(potential.elements), n))
+    potential.head("cheap").corrections.append(LinearCorrection.fitted(info, weights))
+    start = outcome.output.with_name("closed.safetensors")
+    save(potential, start)
+    with pytest.raises(ConfigError, match=r"closed form.*tlpot finetune"):
+        prepare_train(train_config({**goes_on(settings, outcome), "start": str(start)}))

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from synthetic_curves import full, scratch, synthetic_curve, synthetic_series
 
+import tlpot
 from tlpot.cli import main
 from tlpot.errors import ConfigError, DataError
 from tlpot.labelling.journal import InUseError
 from tlpot.learning_curves import analyse, curve_figure
 from tlpot.learning_curves import tasks as curve_point
-from tlpot.models import LIBRARY
+from tlpot.models import LIBRARY, Potential, preset, save
 
 CC = "ccsd(t)/cbs(dt)"
 ERRORS = {
@@ -203,7 +204,7 @@ def failing(measure, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("error", [DataError("all are 0"), ConfigError("no strength")])
 def test_what_must_fail_again_is_not_advised_to_be_tried_again(failing, tmp_path, error):
     shown = failing(error)
-    assert f"full, 8 labels, seed 0: {type(error).__name__}: {error}" in shown.err
+    assert f"failed: full, 8 labels, seed 0: {type(error).__name__}: {error}" in shown.out
     last = shown.err.splitlines()[-1]
     assert "1 points failed" in last
     assert "the same subset of labels would fail again in these:" in last
@@ -323,3 +324,17 @@ def test_a_rate_that_goes_to_zero_hides_no_short_training():
     from tlpot.learning_curves.convergence import LARGEST_FALL, late_falls
 
     assert late_falls(history, "a")["energy_mae"] > LARGEST_FALL
+
+
+@pytest.mark.fault
+def test_failures_are_part_of_the_result_in_python(tmp_path):
+    """Where all points failed, the printed result was empty, and nothing was raised."""
+    zeros = dict.fromkeys((1, 6, 7, 8), 0.0)
+    parent = Potential.create(preset("tiny", (1, 6, 7, 8)), {f"{CC} - gfn2-xtb": zeros})
+    save(parent, tmp_path / "difference.safetensors")
+    found = tlpot.learning_curve(
+        tmp_path / "difference.safetensors", LIBRARY / "tlpot-qm.h5", level=CC, strategies=["full"],
+        sizes=[8], seeds=1, updates=2, output=tmp_path / "curve", progress=False,
+        split={"by": "random", "validation": 4, "test": 4},
+    )  # fmt: skip
+    assert "failed: full, 8 labels" in str(found)

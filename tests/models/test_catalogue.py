@@ -85,12 +85,17 @@ def test_mistakes(tmp_path):
         catalogue([], ["tlpot-tin"])
 
 
-def test_an_ensemble_is_listed_as_no_source(tmp_path):
+@pytest.mark.fault
+def test_an_ensemble_is_listed_as_no_parent(tmp_path):
+    """It was said that it cannot be used."""
     members = [
         Potential.create(preset("tiny", (1, 8)), {"a": {1: 0.0, 8: 0.0}}, seed=seed)
         for seed in (0, 1)
     ]
     save(Ensemble(members), tmp_path / "ensemble.safetensors")
     (entry,) = catalogue([tmp_path], [])
-    assert "an ensemble, which cannot be fine-tuned" in entry.problem
-    assert not Query().accepts(entry)
+    assert "an ensemble, which cannot be fine-tuned" in entry.no_parent
+    assert not entry.problem
+    assert entry.elements == (1, 8)
+    assert entry.levels == ("a",)
+    assert Query().accepts(entry)

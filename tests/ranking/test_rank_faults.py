@@ -11,7 +11,7 @@ from toy_crystals import MODEL, SPLIT, write_toy
 import tlpot
 from tlpot.cli import main
 from tlpot.data import open_dataset
-from tlpot.models import LIBRARY
+from tlpot.models import LIBRARY, Potential, preset, save
 from tlpot.ranking import rank
 
 LEVEL = "gfn2-xtb"
@@ -168,3 +168,14 @@ def test_names_of_labels_are_given_to_a_ranking_and_to_what_it_advises(tmp_path,
     assert "24 energies at mine" in capsys.readouterr().out
     found = tlpot.rank(path, "tlpot-tiny", level="mine", keys={"energy": "mine"}, by="random")
     assert all("--keys energy=mine" in line for line in found.commands())
+
+
+@pytest.mark.fault
+def test_a_difference_is_no_candidate(some, tmp_path):
+    """Models of differences were ranked among parents, from which nothing can be fine-tuned."""
+    zeros = dict.fromkeys((1, 6, 7, 8), 0.0)
+    model = tmp_path / "difference.safetensors"
+    save(Potential.create(preset("tiny", (1, 6, 7, 8)), {f"a - {LEVEL}": zeros}), model)
+    found = tlpot.rank(some(6, 3), [str(model)], level=LEVEL, by="random", progress=False)
+    assert "difference" in found.refused[str(model)]
+    assert not any(score.model == str(model) for score in found.scores)

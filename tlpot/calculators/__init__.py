@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.calculators.delta import DeltaCalculator, check_definition
+    from tlpot.calculators.delta import DeltaCalculator, check_definition, learned_on_model
     from tlpot.calculators.engine import (
         CalculatorFactory,
         EngineCalculator,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,12 +18,20 @@ from tlpot import models
 from tlpot.calculators.engine import EngineCalculator, charge_changes, named_calculator
 from tlpot.calculators.opened_model import Model, open_model
 from tlpot.calculators.shared import SharedCalculator, one_at_a_time
-from tlpot.calculators.tlpot import ChargeRefusedError, TLPotCalculator, given_atoms
-from tlpot.errors import ConfigError, GeometryError
+from tlpot.calculators.tlpot import (
+    STANDARD_DEVIATIONS,
+    ChargeRefusedError,
+    TLPotCalculator,
+    given_atoms,
+)
+from tlpot.energy import Properties
+from tlpot.engines import parse_engine
+from tlpot.errors import ConfigError, GeometryError, UnknownLevelError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.levels import canonical_level, difference_parts
 from tlpot.numbers import Floats, result_fault
 from tlpot.system import System
+from tlpot.targets import is_property
 
 
 class DeltaCalculator(SharedCalculator):
@@ -31,7 +40,8 @@ class DeltaCalculator(SharedCalculator):
     Delta learning after Ramakrishnan et al., doi:10.1021/acs.jctc.5b00099. Results also hold
     ``energy_low`` and ``energy_delta``, which sum to ``energy``, and ``domain``, the smaller of
     those that the parts give, if any. What the low calculator cannot give (forces, stress) this
-    one cannot either.
+    one cannot either. ``energy_std`` and ``forces_std`` are those of the difference, where it
+    knows how sure it is; the low level counts as exact.
 
     Results are kept while the structure stays; after changing a setting of the low calculator
     call ``reset()``.
@@ -40,9 +50,10 @@ class DeltaCalculator(SharedCalculator):
         low: any ASE calculator, or the name of an engine or model such as ``gfn2-xtb``. It must be
             at the level that the difference was learned for, with the same settings; of the
             calculators of tlpot the level is checked, and of an engine for which the difference
-            was learned by ``strategy.low=ENGINE`` the settings and the hashes of its files.
-        delta: a file that ``tlpot finetune --strategy delta strategy.low=LEVEL`` wrote, or the
-            potential in it.
+            was learned by ``strategy.low=ENGINE`` the settings and the hashes of its files. A
+            named model of several levels is opened at that of the difference.
+        delta: a file that ``tlpot finetune --strategy delta strategy.low=LEVEL`` wrote, the
+            potential in it, or an ensemble of such.
         level: which difference, if there are several.
         low_level: says that `low` is at this level of theory, the one that the difference was
             learned for, where its own name for it is another.
@@ -55,7 +66,7 @@ class DeltaCalculator(SharedCalculator):
         ModelFileError: no such file or name, or an unusable file.
         UnknownLevelError: no such level, or none was named and there are several.
         ConfigError: `low` is no calculator or one of another level, `delta` is a whole
-            potential or a sum, or an argument makes no sense.
+            potential, a sum or of a property, or an argument makes no sense.
     """
 
     name = "tlpot-delta"
@@ -81,9 +92,10 @@ class DeltaCalculator(SharedCalculator):
                 f"the model of {source.levels[0]} holds its low level already and gives totals; "
                 "use TLPotCalculator, without low"
             )
-        if not isinstance(source, models.Potential):
+        if not isinstance(source, models.Potential | models.Ensemble):
             raise ConfigError(
-                f"delta is a {type(source).__name__}; expected a model file or a Potential"
+                f"delta is a {type(source).__name__}; expected a model file, a Potential or an "
+                "Ensemble"
             )
         model = source.at(level)
         parts = difference_parts(model.level)
@@ -93,9 +105,17 @@ class DeltaCalculator(SharedCalculator):
                 "TLPotCalculator, or a model from 'tlpot finetune --strategy delta "
                 "strategy.low=LEVEL'"
             )
+        if is_property(model.level):
+            raise ConfigError(
+                f"{model.level} is the difference of a property, which adds to no energy; "
+                "tlpot.evaluate takes it where there are labels"
+            )
         self.level, self.low_level = parts
-        if isinstance(low, str):
-            low = named_calculator(low, label=self.low_level)
+        learned = learned_on_model(source.card.dataset.get("low", {}), low)
+        if learned is not None:
+            low, low_level = named_calculator(low, level=learned), self.low_level
+        elif isinstance(low, str):
+            low = _named_low(low, self.low_level)
         given = set(getattr(low, "implemented_properties", ()))
         if "energy" not in given or not hasattr(low, "get_potential_energy"):
             raise ConfigError(
@@ -125,6 +145,8 @@ class DeltaCalculator(SharedCalculator):
             for name in ("energy", "free_energy", "forces", "stress")
             if name in given or name == "free_energy"
         ]
+        own = self._delta.implemented_properties
+        self.implemented_properties += [name for name in STANDARD_DEVIATIONS if name in own]
         self.parameters["level"] = self.level
 
     @property
@@ -165,6 +187,8 @@ class DeltaCalculator(SharedCalculator):
         results: dict[str, Any] = {}
         # the difference first: it is cheap, and refuses what neither part should be asked
         delta = self._delta.get_property("energy", structure)
+        if "forces_std" in wanted:
+            self._delta.get_property("forces_std", structure)
         told = self._told(structure)
         for name, get in (("forces", "get_forces"), ("stress", "get_stress")):
             if name in wanted:
@@ -183,6 +207,9 @@ class DeltaCalculator(SharedCalculator):
             "energy_delta": delta,
             **results,
         }
+        for name in STANDARD_DEVIATIONS:
+            if name in self._delta.results:
+                self.results[name] = self._delta.results[name]
         parts = [getattr(part, "results", {}).get("domain") for part in (self._delta, self.low)]
         known = [domain for domain in parts if domain is not None]
         if known:
@@ -236,10 +263,45 @@ _LEVELLED = (TLPotCalculator, DeltaCalculator, EngineCalculator)
 """Calculators that know their level of theory."""
 
 
-class _Difference:
-    """A potential at the level of a difference, which is no total energy, as an energy model."""
+def learned_on_model(learned: Mapping[str, Any], low: Any) -> str | None:
+    """Returns the level of a named model that a difference was learned on, see ``strategy.low``.
 
-    def __init__(self, model: models.LevelPotential) -> None:
+    Labels of a model have its name, and not that of the level that it stands for.
+
+    Args:
+        learned: what the card says of the low level.
+        low: a name, a file, or something else.
+
+    Returns:
+        None if the difference was not learned on a model, or `low` names none.
+
+    Raises:
+        ConfigError: it is another model.
+        ModelFileError: there is no such model.
+    """
+    if learned.get("engine") != "model" or not isinstance(low, str):
+        return None
+    parsed = parse_engine(low, bare_models=True)
+    if parsed.kind != "model":
+        return None
+    found = hashlib.sha256(models.library_file(parsed.target).read_bytes()).hexdigest()
+    given = {**learned, "model_sha256": found}
+    check_definition(learned, given, "the difference was learned on a low level")
+    return str(learned["model_level"])
+
+
+def _named_low(name: str, level: str) -> Any:
+    """Returns the calculator of a name; a model with several levels is opened at `level`."""
+    try:
+        return named_calculator(name, label=level)
+    except UnknownLevelError:
+        return named_calculator(name, level=level, label=level)
+
+
+class _Difference:
+    """A model at the level of a difference, which is no total energy, as an energy model."""
+
+    def __init__(self, model: models.LevelPotential | models.LevelEnsemble) -> None:
         self.model = model
 
     @property
@@ -255,6 +317,10 @@ class _Difference:
         return self.model.uses_charge
 
     @property
+    def implies_charges(self) -> bool:
+        return self.model.implies_charges
+
+    @property
     def layout(self) -> Layout:
         return self.model.layout
 
@@ -268,7 +334,19 @@ class _Difference:
 
     @property
     def domain_parts(self) -> tuple[models.LevelPotential, ...]:
-        return (self.model,)
+        model = self.model
+        return model.domain_parts if isinstance(model, models.LevelEnsemble) else (model,)
+
+    @property
+    def has_uncertainty(self) -> bool:
+        return self.model.has_uncertainty
+
+    @property
+    def calibration(self) -> models.Calibration | None:
+        return self.model.calibration
+
+    def predict(self, graph: AtomGraph, **options: bool) -> tuple[Properties, models.Spread]:
+        return self.model.predict(graph, **options)
 
     def energies_and_domain(self, graph: AtomGraph) -> tuple[Tensor, Tensor]:
         return self.model.energies_and_domain(graph)

@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from tlpot.calculators.opened_model import Model, open_model
+from tlpot.calculators.opened_model import Model, only_energy_level, open_model
 from tlpot.calculators.shared import SharedCalculator, one_at_a_time
 from tlpot.calculators.tlpot import TLPotCalculator, given_atoms
 from tlpot.config import parse, read_yaml
@@ -228,7 +228,7 @@ def energy_model(
         level, source = source.level, source.potential
     opened = open_model(source, **options)
     if isinstance(opened, TrainedModel):
-        found = opened.at(level)
+        found = opened.at(level or only_energy_level(opened))
         if is_property(found.level):
             raise ConfigError(f"{found.level} is a property; here a level of energies is needed")
         return found

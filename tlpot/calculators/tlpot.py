@@ -52,6 +52,7 @@ from tlpot.models import (
 from tlpot.neighbors import is_endless
 from tlpot.numbers import Floats
 from tlpot.system import System, stated_charge_of
+from tlpot.targets import of_difference
 from tlpot.torch_mode import choose_device, plain_torch
 from tlpot.total_charge import impossible_spin
 from tlpot.uncertainty import DomainCheck
@@ -174,7 +175,8 @@ class TLPotCalculator(SharedCalculator):
         self._model: EnergyModel
         if isinstance(self._source, TrainedModel):
             chosen = self._source.at(level)
-            _refuse_difference(chosen.level)
+            if difference_parts(chosen.level) is not None:
+                raise ConfigError(of_difference(chosen.level))
             self._model, self._level, self.device = chosen, chosen.level, self._source.device
             self.parameters["level"] = chosen.level
         else:
@@ -425,16 +427,6 @@ class TLPotCalculator(SharedCalculator):
             self._source = self._source.unpack()
         self._choose(self._level)
         self._pairs = self._list(state["_pairs"])
-
-
-def _refuse_difference(level: str) -> None:
-    parts = difference_parts(level)
-    if parts is not None:
-        raise ConfigError(
-            f"the model's level is {level!r}: it gives a difference, not a total energy. Use "
-            f"DeltaCalculator(low=..., delta=...) with a calculator of {parts[1]} "
-            f"(tlpot md, relax and frequencies: --low {parts[1]})"
-        )
 
 
 def _fingerprint(atoms: Atoms) -> dict[str, object]:

@@ -59,8 +59,6 @@ def run_curve(arguments: argparse.Namespace) -> None:
             print("interrupted: the same command continues", file=sys.stderr)
             raise
     print(found)
-    for failure in found.failures:
-        print(f"failed: {failure}", file=sys.stderr)
     if found.failures:
         raise DataError(found.advice)
 

@@ -221,6 +221,8 @@ def _print_entries(entries: list[CatalogueEntry]) -> None:
         )
         if entry.description:
             print(f"  {entry.description}")
+        if entry.no_parent:
+            print(f"  no parent: {entry.no_parent}")
 
 
 def _rank(arguments: argparse.Namespace) -> None:

@@ -93,7 +93,13 @@ if TYPE_CHECKING:
     )
     from tlpot.data.store import MemoryStore, Section
     from tlpot.data.summary import LevelSummary, Summary, definitions_of, summarize
-    from tlpot.data.views import DatasetWithLabels, DifferenceDataset, LowValues, NeutralDataset
+    from tlpot.data.views import (
+        DatasetWithLabels,
+        DifferenceDataset,
+        LowValues,
+        NeutralDataset,
+        beneath_views,
+    )
     from tlpot.data.xyz_file import is_xyz, parse_xyz_atoms, read_xyz_atoms
 
 __getattr__ = lazy_exports(__name__)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import Dataset, structures_hash
+from tlpot.data.views import beneath_views
 from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.files import write_text
 from tlpot.stored_results import read_json
@@ -111,11 +112,13 @@ def split_words(source: SplitSource) -> str:
 def load_split(source: SplitSource, dataset: Dataset) -> Split:
     """Reads a split that was made for `dataset`, or for the same structures with other labels.
 
+    Those of a view, such as a difference of levels, are the structures of its file.
+
     Raises:
         DataError: no such file, not a split, or made for another dataset.
         ConfigError: neither a file nor a division.
     """
-    name, given = split_words(source), as_split(source)
+    name, given, dataset = split_words(source), as_split(source), beneath_views(dataset)
     if given is not None:
         split = _with_arrays(given)
     elif isinstance(source, str | os.PathLike):

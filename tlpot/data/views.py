@@ -70,6 +70,13 @@ class DatasetView(FrameSequence):
         return self.dataset.attributes(group)
 
 
+def beneath_views(dataset: Dataset) -> Dataset:
+    """Returns the dataset whose frames a view shows; itself, if it is none."""
+    while isinstance(dataset, DatasetView):
+        dataset = dataset.dataset
+    return dataset
+
+
 class NeutralDataset(DatasetView):
     """The frames and labels of a dataset as neutral singlets; satisfies `Dataset`.
 

@@ -367,15 +367,20 @@ LEARNED = ("energy", "forces", "stress", "property")
 def worse_kinds(
     start: Mapping[str, float], end: Mapping[str, float], kinds: Iterable[str] = LEARNED
 ) -> dict[str, tuple[float, float]]:
-    """Returns mean absolute errors at step 0 and at the end, of the kinds that became worse.
+    """Returns errors at step 0 and at the end, of the kinds that became worse.
 
-    Both are `ErrorReport.overall`, on the same frames; `kinds` were to be lowered.
+    Mean absolute ones; of yes and no the cross entropy.
+
+    Both are `ErrorReport.overall`, on the same frames; `kinds` were to be lowered. What is the same
+    in the digits that are shown is no worse.
     """
     names = [f"{kind}_mae" for kind in _UNITS if kind in kinds]
+    if "cross_entropy" in end:  # what decides between two models of yes and no
+        names = ["cross_entropy" if name == "property_mae" else name for name in names]
     return {
         name: (start[name], end[name])
         for name in names
-        if name in start and name in end and end[name] > start[name] * (1 + _ROUNDING)
+        if name in start and name in end and float(f"{end[name]:.4g}") > float(f"{start[name]:.4g}")
     }
 
 
@@ -390,12 +395,16 @@ def worse_words(
     `start` and `end` are `ErrorReport.overall`, on the same frames, ``test`` or ``validation``;
     `kinds` were to be lowered.
     """
-    return [
-        f"{name.removesuffix('_mae').upper()} WORSE THAN BEFORE THE TRAINING: MAE {before:.4g} -> "
-        f"{after:.4g} {_UNITS[name.removesuffix('_mae')]}".rstrip()
-        + f" on the {part} frames"
-        for name, (before, after) in worse_kinds(start, end, kinds).items()
-    ]
+    found = []
+    for name, (before, after) in worse_kinds(start, end, kinds).items():
+        kind = "property" if name == "cross_entropy" else name.removesuffix("_mae")
+        what = "cross entropy" if name == "cross_entropy" else "MAE"
+        unit = "" if name == "cross_entropy" else _UNITS[kind]
+        numbers = f"{what} {before:.4g} -> {after:.4g} {unit}".rstrip()
+        found.append(
+            f"{kind.upper()} WORSE THAN BEFORE THE TRAINING: {numbers} on the {part} frames"
+        )
+    return found
 
 
 def refit_words(predictions: Predictions, shifts: Mapping[int, float], part: str) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
@@ -21,6 +21,7 @@ from tlpot.calculators import (
     FragmentMethod,
     TLPotCalculator,
     energy_model,
+    learned_on_model,
     named_source,
 )
 from tlpot.dynamics import LOST
@@ -33,7 +34,8 @@ from tlpot.errors import (
     UnknownLevelError,
 )
 from tlpot.fragments import MFCC, Scheme, is_ai2bmd
-from tlpot.models import CalculatorModel, LevelView, TrainedModel
+from tlpot.levels import difference_parts
+from tlpot.models import CalculatorModel, LevelView, TrainedModel, load
 from tlpot.presentation import progress_bar
 from tlpot.structures import NOTES, read_structure
 from tlpot.system import System, check_system
@@ -149,8 +151,13 @@ class EnergyMethod:
             ModelFileError, UnknownLevelError: see `FragmentCalculator`.
         """
         options = {"device": self.device, "dtype": self.dtype}
-        low = None if self.low is None else _opened(self.low, self.low_level, options)
-        return replace(self, model=_opened(self.model, self.level, options), low=low)
+        model = _opened(self.model, self.level, options)
+        if self.low is None:
+            return replace(self, model=model)
+        if self.scheme is not None:
+            return replace(self, model=model, low=_opened(self.low, self.low_level, options))
+        low, level = _opened_low(self.low, self.low_level, model, options)
+        return replace(self, model=model, low=low, low_level=level)
 
     def calculator(self, atoms: Atoms) -> tuple[Any, str]:
         """Returns an ASE calculator for a structure, and the method in words.
@@ -250,24 +257,55 @@ def _whole(model: Any, level: str | None, options: Mapping[str, Any]) -> tuple[A
 def _delta(
     model: Any, level: str | None, low: Any, low_level: str | None, options: Mapping[str, Any]
 ) -> tuple[Any, str]:
-    below, words, stated = _below(low, low_level, options)
     source = _source(model)
+    if isinstance(source, str | os.PathLike):
+        source = load(source, device=options["device"])
+    wanted = _low_of(source, level)
+    own = learned_on_model(_learned_low(source), os.fspath(low) if _is_path(low) else low)
+    if own is not None:
+        below, words, stated = *_whole(low, own, options), wanted
+    else:
+        below, words, stated = _below(low, low_level, options, wanted)
     calculator = DeltaCalculator(
         below, source, level=level, low_level=stated, **_fitting(source, options)
     )
     return calculator, f"{_named(model, calculator.level)} over {words}"
 
 
+def _is_path(source: Any) -> bool:
+    return isinstance(source, str | os.PathLike)
+
+
+def _learned_low(model: Any) -> Mapping[str, Any]:
+    """Returns what the card of a model of differences says of its low level."""
+    whole = model.potential if isinstance(model, LevelView) else model
+    found = whole.card.dataset.get("low", {}) if isinstance(whole, TrainedModel) else {}
+    return cast("Mapping[str, Any]", found)
+
+
+def _low_of(model: Any, level: str | None) -> str | None:
+    """Returns the low level of a model of differences."""
+    with suppress(TLPotError):
+        chosen = model.at(level) if isinstance(model, TrainedModel) else model
+        parts = difference_parts(getattr(chosen, "level", None) or "")
+        return None if parts is None else parts[1]
+    return None
+
+
 def _below(
-    low: Any, low_level: str | None, options: Mapping[str, Any]
+    low: Any, low_level: str | None, options: Mapping[str, Any], wanted: str | None
 ) -> tuple[Any, str, str | None]:
     """Returns the low calculator in words, and the level that it is said to be at.
 
-    That is where `low` has no choice of levels, and its own name is another.
+    That is where `low` has no choice of levels, and its own name is another. Of several levels
+    it takes the `wanted` one unless `low_level` names another.
     """
     try:
         return *_whole(low, low_level, options), None
     except (UnknownLevelError, ConfigError):
+        if low_level is None and wanted is not None:
+            with suppress(TLPotError):
+                return *_whole(low, wanted, options), None
         if low_level is not None:
             with suppress(TLPotError):
                 return *_whole(low, None, options), low_level
@@ -282,6 +320,22 @@ def _opened(
     if isinstance(source, Mapping):
         return {name: _opened(one, level, options, name) for name, one in source.items()}
     return energy_model(source, level=level, kind=kind, **_fitting(source, options))
+
+
+def _opened_low(
+    low: Any, level: str | None, model: Any, options: Mapping[str, Any]
+) -> tuple[Any, str | None]:
+    """Opens the low level of an open model of differences, see `_delta`; and the level it is at."""
+    wanted = _low_of(model, None)
+    own = learned_on_model(_learned_low(model), os.fspath(low) if _is_path(low) else low)
+    if own is not None:
+        return _opened(low, own, options), wanted
+    try:
+        return _opened(low, level, options), level
+    except (UnknownLevelError, ConfigError):
+        if level is None and wanted is None:
+            raise
+    return _opened(low, wanted if level is None else None, options), level
 
 
 def _absolute(source: Any) -> Any:

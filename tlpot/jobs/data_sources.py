@@ -20,6 +20,7 @@ from tlpot.data import (
     NeutralDataset,
     Split,
     SplitBy,
+    beneath_views,
     default_by,
     frames_of,
     load_split,
@@ -33,7 +34,7 @@ from tlpot.errors import ConfigError, DataError, UnknownElementError, UnknownLev
 from tlpot.files import file_hash
 from tlpot.labelling import read_structures
 from tlpot.levels import level_words
-from tlpot.models import Ensemble, ModelCard, TrainedModel
+from tlpot.models import Ensemble, ModelCard, Potential, TrainedModel
 from tlpot.targets import is_property
 
 _WORDS = {
@@ -362,6 +363,20 @@ def check_charges(
     return "ignored" if settings.charges == "ignore" else ""
 
 
+def known_charges(settings: DataSettings, start: Potential) -> Literal["", "ignored"]:
+    """Returns the card's field of a model: charges that its start implies it goes on implying.
+
+    Args:
+        settings: of the data.
+        start: the model before the first update.
+
+    Raises:
+        ConfigError: see `check_charges`.
+    """
+    implied = start.card.implies_charges and not start.uses_charge
+    return check_charges(settings, start.uses_charge) or ("ignored" if implied else "")
+
+
 def as_trained(dataset: Dataset, model: TrainedModel) -> Dataset:
     """Returns frames as a model saw those of its training: neutral if that had ``charges=ignore``.
 
@@ -382,7 +397,7 @@ def trained_on(model: TrainedModel, dataset: Dataset) -> Iterator[ModelCard]:
     frames, the split tells.
     """
     potentials = model.potentials() if isinstance(model, Ensemble) else [model]
-    structures = ""
+    dataset, structures = beneath_views(dataset), ""
     for card in (potential.card for potential in potentials):
         known = card.dataset
         same = known.get("content_hash") == dataset.content_hash

@@ -147,7 +147,7 @@ def evaluate_model(
         raise ConfigError(f"batch_size is {batch_size}, expected 1 or more")
     potential = open_model(model, device, frozen=True)
     dataset = open_labels(files, potential)
-    level = choose_level(files.level, dataset.levels, str(dataset.path))
+    level = label_level(files.level, dataset, potential)
     chosen = level_of(potential, model, level, model_level)
     if (difference_parts(chosen.level) is None) != (difference_parts(level) is None):
         raise ConfigError(
@@ -221,6 +221,20 @@ def open_model(
     return copy.deepcopy(model).to(choose_device(device))
 
 
+def label_level(asked: str | None, dataset: Dataset, model: TrainedModel) -> str:
+    """Returns the level of the labels that a model is compared with.
+
+    That is the one that is asked for, else the only one of the file or, of several, the only one
+    of the model.
+
+    Raises:
+        UnknownLevelError: no such level, or none was named and there are several.
+    """
+    if asked is None and len(model.levels) == 1 and model.levels[0] in dataset.levels:
+        return model.levels[0]
+    return choose_level(asked, dataset.levels, str(dataset.path))
+
+
 def level_of(
     potential: TrainedModel, model: ModelSource, level: str, asked: str | None
 ) -> LevelModel:
@@ -252,8 +266,7 @@ def frames_of_part(
     """
     if part is None:
         return np.flatnonzero(with_any_label(dataset, level)), "all"
-    file = dataset.dataset if isinstance(dataset, DifferenceDataset) else dataset
-    split = load_split(part[0], file)
+    split = load_split(part[0], dataset)
     for name in (part[1], "validation") if part[1] == "test" else (part[1],):
         found: NDArray[np.int64] = getattr(split, name)
         if len(found):
@@ -266,7 +279,8 @@ def frames_of_part(
 def open_labels(files: DataFiles, model: TrainedModel) -> Dataset:
     """Opens labels to compare a model with, and what it has to be told of each structure.
 
-    A level ``high - low`` that no file has is made of the two.
+    A level ``high - low`` that no file has is made of the two; that of the model, if it has no
+    other and none is asked for.
 
     Raises:
         UnknownLevelError: nothing says where the property is that the model has to be told.
@@ -275,15 +289,17 @@ def open_labels(files: DataFiles, model: TrainedModel) -> Dataset:
     told = told_properties(model)
     if told:
         return open_with_properties(files, told)
-    parts = None if files.level is None else difference_parts(files.level)
-    if parts is None:
+    wanted = files.level
+    if wanted is None and len(model.levels) == 1:
+        wanted = model.levels[0]
+    parts = None if wanted is None else difference_parts(wanted)
+    if wanted is None or parts is None:
         return files.open()
     try:
         dataset = replace(files, level=None).open()
     except UnknownLevelError:  # the files do not say what they hold, but the user does
         return files.open()
-    assert files.level is not None
-    asked = canonical_level(files.level)
+    asked = canonical_level(wanted)
     if asked in dataset.levels:
         return dataset
     high, low = (canonical_level(part) for part in parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -17,7 +17,12 @@ from tlpot.data import Dataset, DatasetWithLabels, Labels
 from tlpot.energy import has_forces
 from tlpot.engines import EngineSpec
 from tlpot.errors import ConfigError, OutputError
-from tlpot.jobs.data_sources import check_charges, check_elements, with_energies
+from tlpot.jobs.data_sources import (
+    check_charges,
+    check_elements,
+    known_charges,
+    with_energies,
+)
 from tlpot.jobs.engine_features import (
     ENGINE_FEATURES,
     check_engine_strategy,
@@ -33,6 +38,7 @@ from tlpot.jobs.finetune_config import (
 )
 from tlpot.jobs.fitting import fit
 from tlpot.jobs.low_values import engine_values
+from tlpot.jobs.other_levels import other_references, starting_references
 from tlpot.jobs.preflight import label_warnings, preflight_report
 from tlpot.jobs.property_jobs import (
     Pooling,
@@ -54,10 +60,8 @@ from tlpot.jobs.training_job import (
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import (
     EngineArchitecture,
-    LevelPotential,
     ModelCard,
     Potential,
-    PropertyTarget,
     TrainedModel,
     content_hash,
     library_file,
@@ -174,9 +178,8 @@ def prepare_finetune(
     settings = training_settings(config.training, "finetune")
     parent, parent_hash, dataset = _opened(config, chosen, engine, device)
     level = choose_level(config.level, dataset.levels, str(dataset.path))
-    source = choose_level(
-        config.source, parent.levels, f"the parent {config.parent}", option="source"
-    )
+    levels = parent.levels if config.source or chosen.reads_source else parent.levels[:1]
+    source = choose_level(config.source, levels, f"the parent {config.parent}", option="source")
     check_elements(parent, dataset, config.parent)
     split = config.split.divide(dataset, level, keep_elements=config.defaults > 1)
     suspicions = label_warnings(dataset, level, split.train)
@@ -193,7 +196,8 @@ def prepare_finetune(
         cache=run / "features",
         low=engine_values(chosen, dataset, split, level, run),
     )
-    _check_kind(source, level, config.parent)
+    if chosen.reads_source:
+        _check_kind(source, level, config.parent)
     training_data = chosen.training_data(context)
     if chosen.known is not None and len(training_data.levels) > 1:
         raise ConfigError(
@@ -210,13 +214,8 @@ def prepare_finetune(
     if target is not None and chosen.inherits:
         check_same_quantity(parent.at(source), target, dataset, training_data.levels[0])
     inherits = chosen.inherits and same_readout(level, target, source, parent.target(source))
-    others = {
-        name: _shares(parent, training_data, name, targets[name])
-        if name in targets
-        else _energies(parent.at(source), training_data, name)
-        for name in training_data.levels[1:]
-    }
-    context = replace(context, others=others)
+    others = other_references(parent.at(source), training_data, targets)
+    context = replace(context, others={name: found.energies for name, found in others.items()})
     kinds = training_data.dataset.levels[training_data.levels[0]].kinds
     training_data, loss, anchored = anchor(config.anchor, chosen, context, training_data, settings)
     learned, saved = training_data.levels[0], chosen.saved_level(context)
@@ -232,8 +231,10 @@ def prepare_finetune(
             given.train,
             learned,
             chosen.elements(context),
-            parent=parent.at(source) if chosen.inherits else None,
-            parent_energies=None if chosen.learns_difference else parent.references(source),
+            parent=parent.at(source) if inherits else None,
+            parent_energies=None
+            if chosen.learns_difference
+            else starting_references(parent.at(source)),
             beyond=_beyond(config, chosen, taught, learned),
         )
         if target is None
@@ -251,6 +252,7 @@ def prepare_finetune(
     rates = chosen.rates(start, learned)
     adapted = training_adaptation(chosen, start, context, rates) if rates else None
     penalty = chosen.penalty(start, context)
+    kept = start.levels if chosen.keeps_levels else ()
     job = Job(
         potential=start,
         levels=training_data.levels,
@@ -267,7 +269,8 @@ def prepare_finetune(
         ),
         output=config.output,
         card=replace(
-            _card(config, chosen, parent, references, saved, start.levels),
+            _card(config, chosen, parent, {**others, saved: references}, saved, kept),
+            charges=known_charges(config.data, start),
             parent=parent_hash,
             dataset={} if context.low is None else {"low": dict(context.low.definition)},
         ),
@@ -282,6 +285,7 @@ def prepare_finetune(
         saved_level=saved,
         parent=parent.at(source) if inherits else None,
         weights=None if adapted is None else adapted.weights,
+        labels=training_data.dataset if chosen.learns_difference else context.dataset,
         adaptation=None if adapted is None else adapted.notes,
         # a difference is no total energy: no walls, no dynamics
         examine=None
@@ -398,41 +402,6 @@ def _inherited_pooling(parent: Potential, source: str) -> Pooling:
     return "attention" if target is not None and target.pooling == "attention" else "mean"
 
 
-def _shares(
-    parent: Potential, training_data: TrainingData, level: str, target: PropertyTarget
-) -> Mapping[int, float]:
-    """Returns the shares of the elements in another property that is learned."""
-    if level in parent.levels and parent.target(level) is not None:
-        return parent.references(level)
-    train = np.unique(np.concatenate([training_data.split.train, training_data.others]))
-    return property_references(
-        training_data.dataset, train, level, parent.elements, target
-    ).energies
-
-
-def _energies(
-    source: LevelPotential, training_data: TrainingData, level: str
-) -> Mapping[int, float]:
-    """Returns E0 of another level that is learned: the parent's, or a fit."""
-    parent = source.potential
-    if level in parent.levels:
-        return parent.references(level)
-    train = np.unique(np.concatenate([training_data.split.train, training_data.others]))
-    frames = train[training_data.dataset.labelled(level)[train]]
-    # the readout that the level inherits may give atoms more than what binds them
-    free = parent.architecture.isolated_at_reference
-    return find_references(
-        "fit",
-        training_data.dataset,
-        frames,
-        level,
-        parent.elements,
-        parent=None if free else source,
-        parent_energies=None if free else parent.references(source.level),
-        beyond=source.beyond_references(),
-    ).energies
-
-
 def _beyond(
     config: FinetuneConfig, chosen: Strategy, context: TransferContext, level: str
 ) -> Mapping[int, float]:
@@ -474,23 +443,22 @@ def _card(
     config: FinetuneConfig,
     chosen: Strategy,
     parent: Potential,
-    references: References,
+    references: Mapping[str, References],
     level: str,
-    levels: Sequence[str],
+    kept: Collection[str],
 ) -> ModelCard:
-    origins = parent.card.references if chosen.keeps_levels else {}
-    kept = {name: origin for name, origin in origins.items() if name in levels}
-    origin = references.origin
+    """Returns the card; `references` are those that are new, `kept` the levels of the model."""
+    origins = {name: told for name, told in parent.card.references.items() if name in kept}
+    origins |= {name: found.origin for name, found in references.items()}
     told = "" if chosen.known is None else f", told {chosen.known}"
     if chosen.learns_difference and difference_parts(level) is None:
-        origin = f"the parent's, plus for the difference {origin}"
+        origins[level] = f"the parent's, plus for the difference {origins[level]}"
     return ModelCard(
         name=config.name or config.output.stem,
         description=f"{level}, {chosen.summary} {parent.card.name}{told}",
         licence=config.licence,
         parent_licence=parent.card.lineage_licence,
         origin=parent.card.origin,
-        references={**kept, level: origin},
+        references=origins,
         citation=parent.card.citation,
-        charges=check_charges(config.data, parent.architecture.charge_spin),
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
+import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -18,7 +20,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from tlpot.data import LabelKind, Loader, structures_hash, with_any_label
+from tlpot.data import LabelKind, Loader, beneath_views, structures_hash, with_any_label
 from tlpot.energy import known_value
 from tlpot.errors import ConfigError, DataError, refuse_warnings
 from tlpot.evaluation import (
@@ -134,6 +136,9 @@ def fit(
 
     before = predictions(potential, job.levels[0])
     start = error_report(before)
+    if before.quantity is not None and job.saved_level not in (None, job.levels[0]):
+        # R² of a sum is of other labels than that of the difference
+        start = error_report(predictions(job.finish(copy.deepcopy(potential)), job.saved_level))
     further_before = {level: predictions(potential, level) for level in further}
     if processes.is_first and not resume:
         make_folder(job.run_dir)
@@ -183,7 +188,9 @@ def fit(
             best_epoch=0, best_loss=math.nan, best_score=math.nan, history=[], seconds=0.0,
             interrupted=False,
         )  # fmt: skip
+    started = time.perf_counter()  # a closed form is all the work of its job
     finished = job.finish(potential)
+    result = replace(result, seconds=result.seconds + time.perf_counter() - started)
     level = job.saved_level or job.levels[0]
     domain = None
     if processes.is_first:
@@ -192,7 +199,8 @@ def fit(
     end = error_report(after)
     kinds = _lowered(settings.loss) if after.quantity is None else ("property",)
     labelled = level if level in job.dataset.levels else job.levels[0]
-    baselines = level_baselines(finished, level, job.dataset, given, indices, labelled)
+    labels = job.dataset if job.labels is None else job.labels
+    baselines = level_baselines(finished, level, labels, given, indices, labelled)
     others, worse = {}, worse_words(start.overall, end.overall, part, kinds)
     for name, found in further_before.items():
         name_after = predictions(finished, name, f"parity_{sub(r'[^a-z0-9.+-]+', '_', name)}.png")
@@ -210,7 +218,7 @@ def fit(
         *baseline_words(baselines, end.overall, after.quantity, part),
     ]
     further_baselines = {
-        name: level_baselines(finished, name, job.dataset, given, indices) for name in others
+        name: level_baselines(finished, name, labels, given, indices) for name in others
     }
     for name, (_, errors) in others.items():
         beaten = baseline_words(further_baselines[name], errors.overall, errors.quantity, part)
@@ -234,8 +242,9 @@ def fit(
     adaptation = {} if job.adaptation is None else job.adaptation(finished)
     if adaptation:
         metrics["adaptation"] = dict(adaptation)
-    own = processes.is_first and job.dataset.content_hash == given.content_hash
-    structures = structures_hash(job.dataset) if own else ""
+    frames = beneath_views(labels)
+    own = processes.is_first and frames.content_hash == given.content_hash
+    structures = structures_hash(frames) if own else ""
     finished.card = replace(
         job.card,
         recipe=dict(job.recipe),

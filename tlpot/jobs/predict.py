@@ -45,7 +45,7 @@ from tlpot.levels import choose_level, difference_parts
 from tlpot.models import WARNING_LEVEL
 from tlpot.presentation import progress_bar
 from tlpot.system import System
-from tlpot.targets import KnownValue
+from tlpot.targets import KnownValue, of_difference
 from tlpot.uncertainty import DomainCheck
 
 StructureSource = (
@@ -181,11 +181,7 @@ def _predicted(
 ) -> StructurePredictions:
     chosen = potential.at(level)
     if difference_parts(chosen.level) is not None:
-        raise ConfigError(
-            f"the model's level is {chosen.level!r}: it gives a difference, not a total energy; "
-            "attach tlpot.DeltaCalculator with a calculator of its low level (tlpot md, relax and "
-            "frequencies: --low), or take tlpot.evaluate where there are labels"
-        )
+        raise ConfigError(of_difference(chosen.level))
     notes = [""] * len(systems)
     if output is not None and Path(output).suffix == ".csv":  # a table says what has no number
         notes = [_unknown(system, potential.elements) for system in systems]

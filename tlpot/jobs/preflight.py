@@ -108,12 +108,14 @@ def preflight_report(
         if "forces_mae" in error and "forces" in _kinds(job, name):
             text += f", F MAE {error['forces_mae']:.4g} meV/Å"
         lines.append(text)
-    if pretrained and error.get("energy_per_atom_mae", 0.0) > 1e3 * _SUSPICIOUS:
-        lines.append(
-            f"warning: that is more than {_SUSPICIOUS} eV per atom; most likely the reference "
-            "energies do not belong to the labels (relative energies or energies per atom taken "
-            "for total ones, a wrong unit, or another level of theory)"
-        )
+        per_atom = error.get("energy_per_atom_mae", 0.0) / 1e3
+        if pretrained and per_atom > _SUSPICIOUS:
+            lines.append(
+                f"warning: at step 0 energies at {name} are off by {per_atom:.3g} eV per atom "
+                f"(MAE of training frames, expected below {_SUSPICIOUS}); most likely the "
+                "reference energies do not belong to the labels (relative energies or energies "
+                "per atom taken for total ones, a wrong unit, or another level of theory)"
+            )
     lines += [f"note: {text}" for text in notes]
     if not job.plan.rates:
         lines.append("training: none")

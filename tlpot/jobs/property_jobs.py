@@ -295,7 +295,8 @@ def property_baselines(
     """Returns what needs no network: the mean, the composition, lines.
 
     Those of a difference are of its high level, whose errors are the same where the low values are
-    known; and what the composition says of the difference.
+    known, less their R², which is of labels that vary otherwise; and what the composition says of
+    the difference.
 
     Args:
         dataset: the labels.
@@ -308,12 +309,17 @@ def property_baselines(
     if parts is not None and parts[0] in dataset.levels:
         high = property_baselines(dataset, split, held_out, parts[0], target)
         own = _trivial(dataset, split, held_out, level, target)
+        high = [replace(b, errors=_without_r2(b.errors)) for b in high]
         return high + [
             replace(each, name=f"{parts[1]} + composition")
             for each in own
             if each.name == COMPOSITION
         ]
     return _trivial(dataset, split, held_out, level, target)
+
+
+def _without_r2(errors: Mapping[str, float]) -> dict[str, float]:
+    return {key: value for key, value in errors.items() if key != "property_r2"}
 
 
 def level_baselines(

@@ -196,7 +196,9 @@ def find_references(
         known = np.nan_to_num([parent_energies[z] for z in elements])
         base += interaction - composition @ known
     fit = fit_references(elements, composition, labels - base)
-    start = "zero" if parent_energies is None else "the parent's"
+    unread = all(np.isnan(energy) for energy in (parent_energies or {}).values())
+    start = "zero" if unread else "the parent's"
+    missing = [chemical_symbols[z] for z in elements if z not in given]
     if len(missing) < len(elements):
         start = free + (f", for {', '.join(missing)} {start}" if missing else "")
     found = {z: prior[z] + s for z, s in zip(elements, fit.shifts.tolist(), strict=True)}

@@ -49,11 +49,12 @@ from tlpot.evaluation import (
 )
 from tlpot.jobs.data_sources import DataSettings, as_trained
 from tlpot.jobs.engine_features import with_engine
-from tlpot.jobs.evaluate import frames_of_part, level_of, told_properties
+from tlpot.jobs.evaluate import frames_of_part, label_level, level_of, told_properties
 from tlpot.jobs.given_settings import ConfigSource, settings_with_data
 from tlpot.jobs.property_jobs import check_quantity, property_baselines
-from tlpot.levels import choose_level
+from tlpot.levels import choose_level, difference_parts
 from tlpot.models import (
+    DeltaPotential,
     LevelModel,
     LevelPotential,
     Potential,
@@ -66,6 +67,7 @@ from tlpot.presentation import progress_bar
 from tlpot.uncertainty import DomainWarning
 
 _NO_PARENT = "there is no parent to compare with"
+_NO_PARENT_FORCES = "the parent has no forces to compare with"
 
 
 def examine(
@@ -129,8 +131,10 @@ class _Examiner:
         parent: LevelPotential | None,
         labels: Callable[[], Dataset] | None,
     ) -> None:
-        self._evaluated_model, self._settings, self._parent = evaluated, settings, parent
-        self._labels = labels
+        self._evaluated_model, self._settings, self._labels = evaluated, settings, labels
+        # a property and a forest have none
+        self._parent = parent if parent is not None and has_forces(parent) else None
+        self._no_parent = _NO_PARENT if parent is None else _NO_PARENT_FORCES
         self._new = evaluated.potential.at(evaluated.level)
         self._device = evaluated.potential.device
         self._indices = _some(evaluated.indices, settings)
@@ -145,12 +149,12 @@ class _Examiner:
 
     def drift(self) -> object:
         if self._parent is None:
-            return _NO_PARENT
+            return self._no_parent
         return force_drift(self._new, self._parent, self._frames(), device=self._device)
 
     def forgetting(self) -> object:
         if self._parent is None:
-            return _NO_PARENT
+            return self._no_parent
         potential, level = self._evaluated_model.potential, self._parent.level
         dataset = self._evaluated_model.dataset if self._labels is None else self._labels()
         if not _same_frames(dataset, self._evaluated_model.dataset, self._indices):
@@ -239,7 +243,7 @@ class ReportConfig:
     part: SplitPart | None = None
     report: ReportSettings = field(default_factory=ReportSettings)
     engine: str | None = None
-    loaded: Potential | None = field(default=None, compare=False, repr=False, metadata=IN_MEMORY)
+    loaded: TrainedModel | None = field(default=None, compare=False, repr=False, metadata=IN_MEMORY)
     parent_model: Potential | None = field(
         default=None, compare=False, repr=False, metadata=IN_MEMORY
     )
@@ -253,7 +257,7 @@ class ReportConfig:
 
 def report_job(
     config: ConfigSource,
-    model: str | os.PathLike[str] | Potential | None,
+    model: str | os.PathLike[str] | TrainedModel | None,
     data: DataSource | None,
     *,
     parent: str | os.PathLike[str] | Potential | None = None,
@@ -272,11 +276,11 @@ def report_job(
         TLPotError: a typo, or a value that makes no sense; see `settings_with_data`.
     """
     loaded = {
-        key: source if isinstance(source, Potential) else None
+        key: source if isinstance(source, TrainedModel) else None
         for key, source in (("model", model), ("parent", parent))
     }
     names = {
-        key: source.card.name if isinstance(source, Potential) else source
+        key: source.card.name if isinstance(source, TrainedModel) else source
         for key, source in (("model", model), ("parent", parent))
     }
     split = given.pop("split", None)  # a file, and no section as for a training
@@ -289,8 +293,17 @@ def report_job(
         data=replace(found.data, dataset=objects.dataset),
         divided=divided,
         loaded=loaded["model"],
-        parent_model=loaded["parent"],
+        parent_model=_single(loaded["parent"]),
     )
+
+
+def _single(parent: TrainedModel | None) -> Potential | None:
+    if parent is not None and not isinstance(parent, Potential):
+        raise ConfigError(
+            f"the parent {parent.card.name!r} is a {type(parent).__name__}; expected a single "
+            "potential, such as the low part of a sum"
+        )
+    return parent
 
 
 def make_report(
@@ -311,13 +324,21 @@ def make_report(
         opened = with_engine(opened, config.engine, device)
     told = bool(told_properties(opened))
     dataset = as_trained(config.data.open(every_level=told), opened)
-    level = choose_level(config.level, dataset.levels, str(dataset.path))
+    level = label_level(config.level, dataset, opened)
     model = level_of(opened, config.model, level, config.model_level)
+    if difference_parts(model.level) is not None:
+        raise ConfigError(
+            f"there is no report of {opened.card.name!r}, whose level {model.level!r} is a "
+            "difference: no walls, no dynamics; take tlpot evaluate at that level"
+        )
     check_quantity(model, dataset, level, f"the model {opened.card.name!r}")
     potential = opened
     target: PropertyTarget | None = getattr(model, "target", None)
-    if target is None and not isinstance(potential, Potential):
-        potential = load_potential(config.model, device=device)  # which says why not
+    if target is None and not isinstance(potential, Potential | DeltaPotential):
+        raise ConfigError(
+            f"there is no transfer report of model {opened.card.name!r} ({type(opened).__name__}); "
+            "report on its members, or take tlpot evaluate"
+        )
     parent = None
     if config.parent is not None:
         made_from = config.parent_model or load_potential(config.parent, device=device)
@@ -332,7 +353,7 @@ def make_report(
     end = predict(model, dataset, indices, level, device=opened.device, show=show)
     if target is not None:
         return _property_report(config, opened, model, dataset, end, level, part, parent)
-    assert isinstance(potential, Potential)
+    assert isinstance(potential, Potential | DeltaPotential)
     evaluated = EvaluatedModel(
         potential=potential, level=model.level, dataset=dataset, indices=indices, part=part, end=end
     )

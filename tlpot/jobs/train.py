@@ -23,7 +23,13 @@ from tlpot.data import (
     with_any_label,
 )
 from tlpot.errors import ConfigError, OutputError, UnknownElementError
-from tlpot.jobs.data_sources import DataSettings, SplitSettings, check_charges, check_elements
+from tlpot.jobs.data_sources import (
+    DataSettings,
+    SplitSettings,
+    check_charges,
+    check_elements,
+    known_charges,
+)
 from tlpot.jobs.finetune_config import DEFAULTS, complete_training, training_settings
 from tlpot.jobs.fitting import fit
 from tlpot.jobs.given_settings import ConfigSource, settings_with_data, with_epochs
@@ -194,7 +200,7 @@ def prepare_train(
         potential, references = copy.deepcopy(begun), _kept_references(begun, config.start)
     else:
         potential, references = _new(config, dataset, split, levels, settings.seed, device)
-    charges = check_charges(config.data, potential.architecture.charge_spin, parent=config.start)
+    check_charges(config.data, potential.architecture.charge_spin, parent=config.start)
     if config.known is not None:  # step 0 is the line
         potential.head(levels[0]).readout.silence()
     job = Job(
@@ -216,7 +222,7 @@ def prepare_train(
             licence=config.licence,
             references={level: found.origin for level, found in references.items()},
             citation=config.citation,
-            charges=charges,
+            charges=known_charges(config.data, potential),
             parent="" if config.start is None else content_hash(config.start),
             parent_licence="" if begun is None else begun.card.lineage_licence,
             origin={} if begun is None else begun.card.origin,
@@ -323,7 +329,13 @@ def _begun(start: str, config: TrainConfig, levels: Sequence[str], dataset: Data
         raise ConfigError(f"{start} reads features of an engine, which are not trained")
     check_elements(begun, dataset, start)
     for level in levels:
-        begun.check_rigidity(level)
+        kinds = [correction.info.kind for correction in begun.corrections(level)]
+        if kinds:
+            raise ConfigError(
+                f"{start} has at {level} what was solved for in closed form on features that a "
+                f"training would move ({', '.join(kinds)}); go on from the model that it was made "
+                "from, or take tlpot finetune with the level as its source"
+            )
         if begun.target(level) is not None:
             raise ConfigError(
                 f"{start} gives a property at {level}; more labels of a property are learned by "

@@ -70,6 +70,8 @@ class Job:
         parent: the level that the first of `levels` goes on from; None if it begins anew.
         weights: [n_frames of the dataset], what the error of each counts in the training and in
             the choice of the epoch; None for all alike.
+        labels: the user's, where `dataset` has others beside or in place of them; None where it
+            has not.
         adaptation: tells of a trained model how it was adapted to other structures; None if it
             was not.
     """
@@ -94,6 +96,7 @@ class Job:
     parent: LevelPotential | None = None
     joint: bool = False
     weights: NDArray[np.float64] | None = None
+    labels: Dataset | None = None
     adaptation: Callable[[Potential | DeltaPotential], Mapping[str, float]] | None = None
 
     @property

@@ -26,7 +26,7 @@ from tlpot.files import check_replaced, check_spared
 from tlpot.jobs.data_sources import as_trained, check_shared_split, trained_on
 from tlpot.jobs.datasets import DataFiles
 from tlpot.jobs.engine_features import with_engine
-from tlpot.jobs.evaluate import ModelSource, open_labels, open_model
+from tlpot.jobs.evaluate import ModelSource, label_level, open_labels, open_model
 from tlpot.jobs.training_job import check_output
 from tlpot.levels import choose_level
 from tlpot.models import (
@@ -176,7 +176,7 @@ def calibrate_model(
         DataError: too few frames.
         UnknownLevelError: the model or the dataset lacks the level.
     """
-    name = choose_level(level, dataset.levels, str(dataset.path))
+    name = label_level(level, dataset, model)
     choose_level(name, model.levels, f"the model {model.card.name!r}")
     if forces and "forces" not in dataset.levels[name].kinds:
         raise ConfigError(f"{dataset.path} has no forces at {name}, so there are none to calibrate")

@@ -138,6 +138,11 @@ def _rows(
     for size in sorted(config.sizes):
         files = [task.model_file for task in series.tasks if task.size == size]
         ensemble = make_ensemble([str(file) for file in files if file is not None], device=device)
+        if level not in ensemble.levels:
+            raise ConfigError(
+                f"its models are of {', '.join(ensemble.levels)}, and the labels of {level}; "
+                "'tlpot ensemble --calibrate DATA' joins them and looks at them at that level"
+            )
         if parent_engine(series.parent.path) is not None:
             ensemble = cast(Ensemble, with_engine(ensemble, series.parent.path))
         found = deviations(ensemble.at(level), dataset, test, level, device=ensemble.device)

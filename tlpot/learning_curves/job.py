@@ -104,6 +104,8 @@ class LearningCurve(Result):
             )
         if self.ensembles is not None:
             blocks.append(self.ensembles.text())
+        if self.failures:
+            blocks.append("\n".join(f"failed: {failure}" for failure in self.failures))
         return "\n\n".join(blocks)
 
     def as_json(self) -> dict[str, Any]:

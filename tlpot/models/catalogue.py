@@ -35,6 +35,7 @@ class CatalogueEntry:
         trained_on: SHA-256 of the training data; empty if not stated.
         sha256: of the file; empty if it could not be read.
         problem: why the file cannot be used; empty if it can.
+        no_parent: why nothing can be fine-tuned from it; empty if something can.
     """
 
     source: str
@@ -48,6 +49,7 @@ class CatalogueEntry:
     trained_on: str = ""
     sha256: str = ""
     problem: str = ""
+    no_parent: str = ""
 
     @property
     def symbols(self) -> str:
@@ -141,38 +143,47 @@ def describe_file(path: Path, source: str) -> CatalogueEntry:
     try:
         digest = file_hash(path)
         metadata = describe(path)
-        if "members" in metadata:
-            raise ModelFileError(
-                "it is an ensemble, which cannot be fine-tuned; start from one of the potentials "
-                "that it was made from"
-            )
-        if "parts" in metadata:
-            raise ModelFileError(
-                "it is the sum of a low level and a difference, which cannot be fine-tuned; start "
-                "from the low level"
-            )
-        architecture, card = metadata["architecture"], metadata["card"]
-        if architecture.get("family") == "engine":
-            raise ModelFileError(
-                "it reads features of an engine, which cannot be fine-tuned; start from the engine"
-            )
+        parts, no_parent = _parts(metadata)
+        card = metadata["card"]
+        elements = [part["architecture"]["elements"] for part in parts]
         return CatalogueEntry(
             source=source,
             name=str(card["name"]),
             levels=tuple(metadata["levels"]),
-            elements=tuple(architecture["elements"]),
+            elements=tuple(z for z in elements[0] if all(z in own for own in elements)),
             n_weights=_n_weights(path),
-            cutoff=float(architecture["cutoff"]),
+            cutoff=max(float(part["architecture"]["cutoff"]) for part in parts),
             licence=parse(ModelCard, card, source).lineage_licence,
             description=str(card["description"]),
             trained_on=str(card["dataset"].get("content_hash", "")),
             sha256=digest,
+            no_parent=no_parent,
         )
     except ModelFileError as error:
         return CatalogueEntry(source=source, sha256=digest, problem=str(error))
     except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
         problem = f"its description is damaged: {error!r}"
         return CatalogueEntry(source=source, sha256=digest, problem=problem)
+
+
+def _parts(metadata: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], str]:
+    """Returns the descriptions of a model's networks, and why it is no parent, if it is none."""
+    if "members" in metadata:
+        return list(metadata["members"]), (
+            "it is an ensemble, which cannot be fine-tuned; start from one of the potentials that "
+            "it was made from"
+        )
+    if "parts" in metadata:
+        return list(metadata["parts"].values()), (
+            "it is the sum of a low level and a difference, which cannot be fine-tuned; start "
+            "from the low level"
+        )
+    of_engine = metadata["architecture"].get("family") == "engine"
+    return [metadata], (
+        "it reads features of an engine, which cannot be fine-tuned; start from the engine"
+        if of_engine
+        else ""
+    )
 
 
 def _n_weights(path: Path) -> int:

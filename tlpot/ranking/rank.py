@@ -20,7 +20,7 @@ from tlpot import transfer
 from tlpot.data import Dataset, DataSource, SpecSource, frames_of, open_dataset
 from tlpot.errors import ConfigError, DataError, TLPotError, UnknownElementError, nearest
 from tlpot.files import PathLike
-from tlpot.levels import choose_level
+from tlpot.levels import choose_level, difference_parts
 from tlpot.models import (
     HIDDEN,
     CatalogueEntry,
@@ -169,9 +169,10 @@ def rank_models(
     scores.append(_score(target, baseline, None, baseline))
     for entry in progress_bar(entries, disable=None, desc="models", dynamic_ncols=True):
         missing = set(dataset.elements) - set(entry.elements)
-        if entry.problem or missing:
+        problem = entry.problem or entry.no_parent
+        if problem or missing:
             symbols = ", ".join(chemical_symbols[z] for z in sorted(missing))
-            refused[entry.source] = entry.problem or f"does not know {symbols}"
+            refused[entry.source] = problem or f"does not know {symbols}"
             continue
         if target.learned is None and all(map(is_property, entry.levels)):
             refused[entry.source] = "knows properties only, and no energies to start from"
@@ -304,10 +305,13 @@ def _scores_of(
     sizes = feature_blocks(potential.architecture)
     choices = [*((block,) for block in sizes), check_blocks((), potential.architecture)]
     scores = []
+    whole = [name for name in potential.levels if difference_parts(name) is None]
+    if not whole and difference_parts(target.level) is None:
+        raise ConfigError(f"gives a difference ({', '.join(potential.levels)}), which is no start")
     if target.learned is not None:
         return _property_scores(target, target.learned, entry, potential, baseline, cache)
     for source in potential.levels:
-        if potential.target(source) is not None:
+        if potential.target(source) is not None or source not in whole:
             continue
         model = potential.at(source)
         try:

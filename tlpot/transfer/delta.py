@@ -101,6 +101,11 @@ class Delta(Strategy):
         kept = _with_both(split, seen)
         return TrainingData(dataset=seen, split=kept, levels=(seen.level,))
 
+    @property
+    def reads_source(self) -> bool:  # type: ignore[override]
+        """With another low level, of the parent only elements and precision are used."""
+        return self.low == PARENT
+
     def saved_level(self, context: TransferContext) -> str:
         """Returns the level of the sum, or the difference where the low level is not ours."""
         return context.level if self.low == PARENT else self._learned(context)

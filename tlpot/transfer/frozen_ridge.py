@@ -91,23 +91,31 @@ class FrozenRidge(Frozen):
         notes: Mapping[str, float] = {}
         if self.adapt is None:
             pooled = pooled_features(model, context.dataset, train, blocks, cache=context.cache)
-            moments = normal_equations(
-                model, context.dataset, train, context.level, blocks, folds,
-                n_columns=pooled.rows.shape[1], force_weight=weight,
-            )  # fmt: skip
         else:
             seen = residuals(potential, context, self.blocks, self.adapt)
             pooled, notes = seen.pooled, seen.notes
+        scale = floored(pooled.scale(), potential, blocks)
+        # columns of elements that no frame has would be most of a matrix of a universal parent
+        columns = np.flatnonzero(np.isfinite(scale))
+        if self.adapt is None:
+            moments = normal_equations(
+                model, context.dataset, train, context.level, blocks, folds,
+                columns=columns, force_weight=weight,
+            )  # fmt: skip
+        else:
             counts = np.ones(len(train)) if seen.weights is None else seen.weights
             target = context.targets[context.level]
             if target.quantity.extensive:  # as in `normal_equations`
                 counts = counts / context.dataset.sizes[train]
             moments = [
-                Moments.of(pooled.rows[k], seen.targets[k], counts[k])
+                Moments.of(pooled.rows[k][:, columns], seen.targets[k], counts[k])
                 for k in (folds == fold for fold in range(int(folds.max()) + 1))
             ]
-        scale = floored(pooled.scale(), potential, blocks)
-        fit = fit_ridge([m.divided(scale.reshape(-1)) for m in moments], self.strength)
+        fit = fit_ridge(
+            [m.divided(scale.reshape(-1)[columns]) for m in moments],
+            self.strength,
+            n_columns=scale.size,
+        )
         info = CorrectionInfo(
             kind="linear",
             blocks=blocks,
@@ -117,9 +125,10 @@ class FrozenRidge(Frozen):
                 "loss_left_out_over_before": None if np.isnan(fit.ratio) else fit.ratio, **notes,
             },
         )  # fmt: skip
-        weights = fit.weights.reshape(scale.shape) / scale
+        weights = np.zeros(scale.size)
+        weights[columns] = fit.weights / scale.reshape(-1)[columns]
         head = potential.head(context.level)
-        head.corrections.append(LinearCorrection.fitted(info, weights))
+        head.corrections.append(LinearCorrection.fitted(info, weights.reshape(scale.shape)))
         return potential.to(context.parent.dtype).to(context.parent.device)
 
     def _fits_forces(self, context: TransferContext) -> bool:

@@ -71,12 +71,20 @@ class Moments:
             square=self.square,
         )
 
-    def solve(self, strengths: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns the weights for each strength, [n, n_strengths]."""
+    def solve(
+        self, strengths: NDArray[np.float64], n_columns: int | None = None
+    ) -> NDArray[np.float64]:
+        """Returns the weights for each strength, [n, n_strengths].
+
+        Args:
+            strengths: λ as multiples of the mean diagonal of Σ v x xᵀ.
+            n_columns: over which the mean goes, where columns of zeros are left out; None for n.
+        """
         values, vectors = np.linalg.eigh(self.gram)
         # rounding leaves eigenvalues just below zero, which a small strength would not outweigh
         values = np.maximum(values, 0.0)
-        absolute = strengths * max(float(np.trace(self.gram)) / len(values), 1e-300)
+        mean = float(np.trace(self.gram)) / (n_columns or len(values))
+        absolute = strengths * max(mean, 1e-300)
         shrunk = (vectors.T @ self.cross)[:, None] / (values[:, None] + absolute)
         return vectors @ shrunk
 
@@ -102,12 +110,15 @@ class RidgeFit:
     ratio: float
 
 
-def fit_ridge(folds: Sequence[Moments], strength: float | None = None) -> RidgeFit:
+def fit_ridge(
+    folds: Sequence[Moments], strength: float | None = None, *, n_columns: int | None = None
+) -> RidgeFit:
     """Solves for all folds together, with the strength that does best on folds left out.
 
     Args:
         folds: sums over the rows of each fold.
         strength: to use in place of the best.
+        n_columns: see `Moments.solve`.
 
     Raises:
         DataError: fewer than two folds to choose a strength with.
@@ -123,12 +134,12 @@ def fit_ridge(folds: Sequence[Moments], strength: float | None = None) -> RidgeF
         losses = np.zeros(len(GRID))
         for k, left_out in enumerate(folds):
             others = [fold for j, fold in enumerate(folds) if j != k]
-            weights = sum(others[1:], start=others[0]).solve(GRID)
+            weights = sum(others[1:], start=others[0]).solve(GRID, n_columns)
             losses += left_out.loss(weights)
         # the largest strength among equals: the smallest weights
         best = len(GRID) - 1 - int(np.argmin(losses[::-1]))
         strength, ratio = float(GRID[best]), float(losses[best] / max(total.square, 1e-300))
-    weights = total.solve(np.array([strength]))[:, 0]
+    weights = total.solve(np.array([strength]), n_columns)[:, 0]
     return RidgeFit(weights=weights, strength=strength, ratio=ratio)
 
 
@@ -229,7 +240,7 @@ def normal_equations(
     blocks: tuple[str, ...],
     folds: NDArray[np.int64],
     *,
-    n_columns: int,
+    columns: NDArray[np.int64],
     force_weight: float,
 ) -> list[Moments]:
     """Gathers the sums for a linear map that corrects a model's energies and forces.
@@ -243,7 +254,8 @@ def normal_equations(
         level: of the labels.
         blocks: see `tlpot.models.feature_blocks`.
         folds: [n_frames], the fold of each frame.
-        n_columns: n_elements · n_features.
+        columns: which of the n_elements · n_features: others, as those of elements that no frame
+            has, need no memory.
         force_weight: Å².
 
     Returns:
@@ -251,7 +263,8 @@ def normal_equations(
     """
     order = np.argsort(dataset.sizes[indices], kind="stable")
     device = model.potential.device
-    n_folds = int(folds.max()) + 1
+    n_folds, n_columns = int(folds.max()) + 1, len(columns)
+    used = torch.from_numpy(columns).to(device)
     gram = torch.zeros((n_folds, n_columns, n_columns), dtype=torch.float64, device=device)
     cross = torch.zeros((n_folds, n_columns), dtype=torch.float64, device=device)
     square = torch.zeros(n_folds, dtype=torch.float64, device=device)
@@ -260,7 +273,7 @@ def normal_equations(
         known = targets.isfinite()
         for k in fold[known].unique().tolist():
             mine = known & (fold == k)
-            x, y, v = rows[mine], targets[mine], weight[mine]
+            x, y, v = rows[mine][:, used], targets[mine], weight[mine]
             weighted = x * v[:, None]
             gram[k] += weighted.T @ x
             cross[k] += weighted.T @ y

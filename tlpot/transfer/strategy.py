@@ -201,6 +201,8 @@ class Strategy:
     """Whether labels of other levels than the one to learn are of use, if the data has them."""
     keeps_levels: ClassVar[bool] = False
     """Whether the parent's levels stay in the model, as good as they were."""
+    reads_source: ClassVar[bool] = True
+    """Whether it matters from which level of the parent it starts."""
 
     known: str | None = field(default=None, metadata=LATER)
     adapt: Adaptation | None = field(default=None, metadata=LATER)
