@@ -113,8 +113,8 @@ def test_a_failure_is_reported_at_the_end(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(curve_point, "finetune", broken)
     assert command(tmp_path / "c") == 2
     captured = capsys.readouterr()
-    assert "ValueError: made to fail" in captured.err
-    assert "1 points failed" in captured.err
+    assert "ValueError: made to fail" in captured.out
+    assert "1 point failed" in captured.err
     assert "energy MAE" in captured.out
 
 

@@ -206,7 +206,7 @@ def test_what_must_fail_again_is_not_advised_to_be_tried_again(failing, tmp_path
     shown = failing(error)
     assert f"failed: full, 8 labels, seed 0: {type(error).__name__}: {error}" in shown.out
     last = shown.err.splitlines()[-1]
-    assert "1 points failed" in last
+    assert "1 point failed" in last
     assert "the same subset of labels would fail again in these:" in last
     assert "--sizes" in last
     assert "tries" not in last
@@ -220,7 +220,7 @@ def test_what_must_fail_again_is_not_advised_to_be_tried_again(failing, tmp_path
 )
 def test_what_may_pass_is_tried_again(failing, error):
     last = failing(error).err.splitlines()[-1]
-    assert last.endswith("1 points failed, see above; the same command tries them again")
+    assert last.endswith("1 point failed, see above; the same command tries them again")
 
 
 @pytest.mark.fault

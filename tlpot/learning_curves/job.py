@@ -26,6 +26,7 @@ from tlpot.learning_curves.power_law import Law
 from tlpot.learning_curves.record import Curve, load_curve
 from tlpot.learning_curves.report import CurveReport, analyse, curve_figure, save_reports
 from tlpot.learning_curves.tasks import curve_tasks
+from tlpot.numbers import counted
 from tlpot.presentation import Result, drawn, save_picture
 from tlpot.targets import is_property, unit_ratio
 from tlpot.units import energy_factor, force_factor, stress_factor
@@ -79,11 +80,13 @@ class LearningCurve(Result):
         recurring = sum(failure.recurs for failure in failed)
         once_more = "the same command tries them again"
         if not recurring:
-            return f"{len(failed)} points failed, see above; {once_more}" if failed else ""
+            return (
+                f"{counted(len(failed), 'point')} failed, see above; {once_more}" if failed else ""
+            )
         which = "these" if recurring == len(failed) else f"{recurring} of these"
         others = f", and {once_more.replace('them', 'the others')}" * (recurring < len(failed))
         return (
-            f"{len(failed)} points failed, see above; the same subset of labels would fail again "
+            f"{counted(len(failed), 'point')} failed, see above; the same subset of labels would fail again "
             f"in {which}{others}: begin with a larger size or leave the size out (--sizes), take "
             "other seeds (split.seed=..., another -o), or mend the settings that are named"
         )
