@@ -1,7 +1,8 @@
 """Random mace-torch models of the sizes of the published ones: python make_mace.py OUT [NAME ...].
 
 Run it in an environment with mace-torch 0.3.16. What the published models add to these is their
-weights, so speed and rounding are the same.
+weights, so speed and rounding are the same. Only mh-like has sizes of its own: the blocks are those
+of MACE-MH, which sends fewer channels than it has.
 """
 
 import logging
@@ -60,6 +61,12 @@ MODELS = {
             "total_spin": {**STATE, "num_classes": 100, "offset": 0},
         },
     },
+    "mh-like": {
+        "r_max": 6.0, "hidden_irreps": "256x0e+256x1o", "edge_irreps": "128x0e+128x1o",
+        "interaction_cls_first": NONLINEAR, "interaction_cls": NONLINEAR, "apply_cutoff": False,
+        "avg_num_neighbors": 40.0, "atomic_numbers": list(range(1, 90)), "num_bessel": 10,
+        "readout_cls": modules.readout_classes["NonLinearBiasReadoutBlock"],
+    },
 }  # fmt: skip
 
 torch.set_default_dtype(torch.float64)
@@ -67,7 +74,7 @@ out = Path(sys.argv[1])
 out.mkdir(parents=True, exist_ok=True)
 for name in sys.argv[2:] or MODELS:
     settings = {**COMMON, **MODELS[name]}
-    for key in ("hidden_irreps", "MLP_irreps"):
+    for key in {"hidden_irreps", "MLP_irreps", "edge_irreps"} & settings.keys():
         settings[key] = o3.Irreps(settings[key])
     n = len(settings["atomic_numbers"])
     torch.manual_seed(0)

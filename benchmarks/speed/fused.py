@@ -61,7 +61,13 @@ def steps(atoms: Atoms, calculator) -> Callable[[], None]:
 
 
 def calculator(atoms: Atoms, name: str) -> Callable[[str], Callable[[], None]]:
-    return lambda kernels: steps(atoms, TLPotCalculator(network(name, kernels)))
+    def start(kernels: str) -> Callable[[], None]:
+        potential, given = network(name, kernels), atoms.copy()
+        if potential.architecture.charge_spin and atoms.numbers.sum() % 2:
+            given.info["spin"] = 2
+        return steps(given, TLPotCalculator(potential))
+
+    return start
 
 
 def fragments(scheme: str) -> Callable[[str], Callable[[], None]]:

@@ -330,9 +330,9 @@ def test_mistakes_of_the_user_are_named_as_ever():
 
 
 def test_a_result_that_differs_from_torch_is_not_used(monkeypatch):
-    weights = fused_models._weights
+    weights = fused_models.network_weights
     monkeypatch.setattr(
-        fused_models, "_weights", lambda *args: replace(weights(*args), scale=1.001)
+        fused_models, "network_weights", lambda *args: replace(weights(*args), scale=1.001)
     )
     potential, expected = network("auto"), network("compiled")
     graph = graph_of(potential, *MOLECULES)

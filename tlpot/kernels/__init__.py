@@ -10,15 +10,16 @@ if TYPE_CHECKING:
     from tlpot.kernels.distances import DistancePlan
     from tlpot.kernels.elements import sum_by_element, sum_by_element_in_parts
     from tlpot.kernels.embedding import EmbeddingPlan, embed
-    from tlpot.kernels.fused import (
-        FusedNetwork,
-        FusedResult,
+    from tlpot.kernels.fused import FusedNetwork, FusedResult
+    from tlpot.kernels.product import ProductPlan, multiply
+    from tlpot.kernels.structures import MAX_DEGREE
+    from tlpot.kernels.weights import (
+        BlockWeights,
         LayerWeights,
         NetworkWeights,
+        PairNetworkWeights,
         Repulsion,
         Transform,
     )
-    from tlpot.kernels.product import ProductPlan, multiply
-    from tlpot.kernels.structures import MAX_DEGREE
 
 __getattr__ = lazy_exports(__name__)

@@ -13,12 +13,36 @@ struct FusedMaps {
     const void *of[MAX_L], *back[MAX_L]; // `back` is the transposed
 };
 
+// A network on the radial functions of an edge and the elements of its ends: layers with layer
+// norms and SiLU between them, the last to `n_out` numbers or one. See `PairNetwork` of tlpot.
+struct FusedPairNetwork {
+    int64_t n_layers;                   // before the last
+    const int64_t *widths, *sizes;      // [n_layers], with and without padding
+    const void *of_basis;               // [basis_width, widths[0]]
+    const void *of_neighbor, *of_center; // [n_elements, widths[0]]
+    const void *const *gains, *const *offsets;   // of the norms, [n_layers]
+    const void *const *matrices, *const *biases; // from width to width, [n_layers − 1]
+    const void *last, *last_t, *last_bias;
+};
+
+// What a non-linear interaction has beside its FusedLayer; see nonlinear.hpp.
+struct FusedBlock {
+    int64_t n_sent, sent_degrees;       // channels and degrees of what is sent
+    int64_t n_paths, angular_width;
+    const int32_t *paths;               // likewise, of this layer
+    const void *couplings, *couplings_t;
+    FusedPairNetwork radial, density;
+    FusedMaps residual, gated;          // of the senders, and from gated features to the basis
+    double alpha, beta;                 // sums are divided by alpha + beta · density
+};
+
 // One interaction. Rows of numbers are padded with zeros to whole registers; `*_t` is the
 // transposed of a matrix.
 struct FusedLayer {
     int64_t n_hidden, n_radial; // width of the radial functions, and layers before the last
     int64_t in_degrees, out_degrees;
     int64_t n_pairs, n_terms;          // of the many-body product, see product.cpp
+    int64_t product_kinds;             // elements that it tells apart, or 1
     const int64_t *radial_widths;      // [n_radial]
     const void *const *radial;         // [n_radial], matrices from width to width
     const void *last, *last_t;         // [n_hidden, n_paths · n_channels]; not in the first layer
@@ -30,7 +54,7 @@ struct FusedLayer {
     const void *offset;                // of the result, likewise
     const void *density;               // [basis_width], or null
     const int32_t *pairs, *terms;      // of the product
-    const void *coefficients;          // [n_elements, n_terms, n_channels]
+    const void *coefficients;          // [product_kinds, n_terms, n_channels]
 };
 
 struct FusedTables {
@@ -49,9 +73,13 @@ struct FusedTables {
     const int32_t *paths;              // see convolution.cpp
     const void *couplings, *couplings_t; // [harmonic_width, angular_width]
     const FusedLayer *layers;
+    const FusedBlock *blocks;          // of non-linear layers, or null
+    const void *initial;               // features of elements that these start from
+    const void *read_initial;          // readout of the first features, or null
     const double *references;          // [n_elements], eV
     const void *linear;                // [n_layers − 1, n_channels], readouts of all but the last
     const void *hidden, *hidden_t, *last; // of the last: [n_channels, n_readout], [n_readout]
+    const void *middle, *middle_t, *middle_bias; // of its second hidden layer, or null
     const double *transform_constants, *covalent_radii; // of the transform, or null
     const double *numbers, *reach, *screening; // of the nuclear repulsion, or null
     const double *exponents, *coefficients;    // [4] each, of it
@@ -66,6 +94,7 @@ struct FusedData {
     const int64_t *center, *neighbor;  // [n_edges], by center
     const double *shifts, *cell;       // [n_edges, 3], [n_systems, 3, 3], or null
     const int64_t *charge, *spin;      // [n_systems]
+    const void *state;                 // added to the first features, [n_systems, n_channels]
     double *energies, *energy;         // [n_atoms], [n_systems], eV
     double *forces, *virial;           // [n_atoms, 3], [n_systems, 3, 3]; may be null
     void *invariants;                  // [n_layers, n_atoms, n_channels], or null
@@ -97,6 +126,17 @@ struct Pairs {
     int32_t *edge, *i, *j; // of each pair: one of its edges, and that edge's ends
     int32_t *of, *back;    // of each edge: its pair, and whether it is the pair's other edge
     int64_t *first;        // [n_atoms + 1], edges of each center
+};
+
+// Numbers of pairs, and their derivatives by the distance.
+template <class T> struct Changing {
+    T *values, *slopes;
+};
+
+// Which senders' degree couples to which messages' degree; see convolution.cpp.
+struct Paths {
+    int64_t count, angular_width, n_channels;
+    const int32_t *rows;
 };
 
 } // namespace tlpot

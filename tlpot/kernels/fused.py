@@ -6,138 +6,36 @@ import ctypes
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.graph import AtomGraph
 from tlpot.kernels.build import library
 from tlpot.kernels.calls import index32, number_of_threads
 from tlpot.kernels.convolution import MOST_KEPT
-from tlpot.kernels.product import ProductPlan
-from tlpot.kernels.structures import Degrees, FusedData, FusedLayer, FusedMaps, FusedTables
+from tlpot.kernels.structures import (
+    Degrees,
+    FusedBlock,
+    FusedData,
+    FusedLayer,
+    FusedMaps,
+    FusedPairNetwork,
+    FusedTables,
+)
+from tlpot.kernels.weights import (
+    BlockWeights,
+    LayerWeights,
+    NetworkWeights,
+    PairNetworkWeights,
+)
 
 SHARED = 128
 """Atoms from which on threads share the work; with fewer they would wait more than they help."""
 
 _SERVED, _NEEDS_ROOM, _ONE_WAY = 0, 1, 4  # statuses of fused.hpp
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LayerWeights:
-    """One interaction, as matrices that are applied from the right, scales included.
-
-    A matrix of `mix` and `skip` may be one for each element of the atom, [n_elements, n_in, n_out].
-
-    Attributes:
-        radial: of the radial network, SiLU between them; without the last in the first layer,
-            whose `by_neighbor` holds it.
-        by_neighbor: of the first layer only: from sums by the neighbours' element to what `mix`
-            is applied to, by degree, [n_elements · n_hidden, n_channels].
-        mix: from sums to the atomic basis, by degree, [n_paths · n_channels, n_channels]; may be
-            missing in the first layer.
-        sender: by degree of the layer's features; none in the first layer, as `skip` and `gain`.
-        update: by degree of the result.
-        skip: by degree of both; may be missing.
-        gain: of the skipped features, [n_elements, n_channels].
-        offset: of the resulting scalars, [n_elements, n_channels].
-        density: weights of the radial functions in the density of neighbours, [n_basis], by which
-            sums are divided.
-        product: the terms.
-        coefficients: see `tlpot.kernels.multiply`.
-    """
-
-    radial: Sequence[Tensor]
-    by_neighbor: Sequence[Tensor] = ()
-    mix: Sequence[Tensor] = ()
-    sender: Sequence[Tensor] = ()
-    update: Sequence[Tensor]
-    skip: Sequence[Tensor] = ()
-    gain: Tensor | None = None
-    offset: Tensor | None = None
-    density: Tensor | None = None
-    product: ProductPlan
-    coefficients: Tensor
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Repulsion:
-    """Constants of the nuclear repulsion of each element.
-
-    Attributes:
-        numbers: atomic numbers.
-        reach: half the distance at which that of two equal atoms ends, Å.
-        screening: Å⁻¹.
-        exponents: of the four terms of the screening function.
-        coefficients: of them.
-        power: of the envelope.
-        coulomb: e²/4πε₀, eV Å.
-    """
-
-    numbers: Tensor
-    reach: Tensor
-    screening: Tensor
-    exponents: Sequence[float]
-    coefficients: Sequence[float]
-    power: int
-    coulomb: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Transform:
-    """What the radial functions see in place of the distance.
-
-    Attributes:
-        kind: ``agnesi`` or ``soft``.
-        constants: a, q and p of the former; the steepness of the latter.
-        radii: covalent radii of the elements, Å.
-    """
-
-    kind: Literal["agnesi", "soft"]
-    constants: Sequence[float]
-    radii: Tensor
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NetworkWeights:
-    """A network and one of its readouts.
-
-    Attributes:
-        species: index of the element of each atomic number; negative where there is none.
-        references: E0 of each element, eV.
-        cutoff: Å.
-        n_basis: number of radial basis functions.
-        power: of the envelope.
-        harmonics: see `EmbeddingPlan`.
-        paths: see `ConvolutionPlan`; of all layers after the first.
-        couplings: see there.
-        layers: in their order.
-        linear: readouts of all layers but the last, [n_layers − 1, n_channels].
-        hidden: of the readout of the last, [n_channels, n].
-        last: [n].
-        scale: of the readout, eV.
-        repulsion: None without one.
-        transform: of the distances; None without one.
-    """
-
-    species: Tensor
-    references: Tensor
-    cutoff: float
-    n_basis: int
-    power: int
-    harmonics: NDArray[np.float64]
-    paths: Sequence[tuple[int, int, int]]
-    couplings: NDArray[np.float64]
-    layers: Sequence[LayerWeights]
-    linear: Tensor
-    hidden: Tensor
-    last: Tensor
-    scale: float
-    repulsion: Repulsion | None
-    transform: Transform | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,6 +79,7 @@ class FusedNetwork:
         self._local = threading.local()
         self.n_channels = network.hidden.shape[0]
         self.n_layers = len(network.layers)
+        self._state = network.state
         self._tables = self._pack(network)
 
     def _pack(self, network: NetworkWeights) -> FusedTables:
@@ -188,11 +87,6 @@ class FusedNetwork:
         couplings = self._padded(torch.from_numpy(n.couplings))
         n_degrees = round(len(n.harmonics) ** 0.5)
         places = np.nonzero(n.harmonics)
-        offsets, seen, paths = 0, [0] * n_degrees, []
-        for _, l2, l3 in n.paths:
-            paths.append((l2, l3, offsets, seen[l3], sum(path[2] == l3 for path in n.paths)))
-            seen[l3] += 1
-            offsets += (2 * l2 + 1) * (2 * l3 + 1)
         hidden = self._padded(n.hidden)
         layers = [self._layer(layer, k, n) for k, layer in enumerate(n.layers)]
         array = (FusedLayer * len(layers))(*layers)
@@ -207,7 +101,7 @@ class FusedNetwork:
             harmonic_width=couplings.shape[0],
             power=n.power,
             n_entries=len(places[0]),
-            n_paths=len(paths),
+            n_paths=len(n.paths),
             angular_width=couplings.shape[1],
             n_readout=hidden.shape[1],
             most_kept=MOST_KEPT,
@@ -217,7 +111,7 @@ class FusedNetwork:
             n_numbers=len(n.species),
             entries=self._keep(index32(np.stack(places, axis=1))),
             values=self._keep(torch.from_numpy(n.harmonics[places])),
-            paths=self._keep(index32(paths)),
+            paths=self._keep(_path_table(n.paths)),
             couplings=self._keep(couplings),
             couplings_t=self._keep(couplings.T),
             layers=ctypes.addressof(array),
@@ -227,6 +121,7 @@ class FusedNetwork:
             hidden_t=self._keep(hidden.T),
             last=self._keep(self._padded(n.last[None], rows=False)),
             **self._pair_terms(n),
+            **self._starting_terms(n),
         )
 
     def _pair_terms(self, network: NetworkWeights) -> dict[str, Any]:
@@ -244,19 +139,88 @@ class FusedNetwork:
             fields |= {"repulsion_power": terms.power, "coulomb": terms.coulomb}
         return fields
 
+    def _starting_terms(self, network: NetworkWeights) -> dict[str, Any]:
+        """Returns what the tables hold of non-linear layers and biased readouts."""
+        fields: dict[str, Any] = {}
+        blocks = [self._block(layer.block) for layer in network.layers if layer.block is not None]
+        if blocks:
+            array = (FusedBlock * len(blocks))(*blocks)
+            self._kept.append(array)
+            fields["blocks"] = ctypes.addressof(array)
+        if network.middle is not None:
+            matrix, bias = self._padded(network.middle[0]), network.middle[1]
+            fields["middle"], fields["middle_t"] = self._keep(matrix), self._keep(matrix.T)
+            fields["middle_bias"] = self._vector(bias)
+        if network.initial is not None:
+            fields["initial"] = self._vector(network.initial)
+        if network.read_initial is not None:
+            fields["read_initial"] = self._vector(network.read_initial)
+        return fields
+
+    def _block(self, block: BlockWeights) -> FusedBlock:
+        couplings = self._padded(torch.from_numpy(block.couplings))
+        n = len(block.paths)
+        sent = block.residual[0].shape[0]
+        return FusedBlock(
+            n_sent=self._width(sent),
+            sent_degrees=len(block.residual),
+            n_paths=n,
+            angular_width=couplings.shape[1],
+            paths=self._keep(_path_table(block.paths)),
+            couplings=self._keep(couplings),
+            couplings_t=self._keep(couplings.T),
+            radial=self._pair_network(block.radial, n),
+            density=self._pair_network(block.density, 1),
+            residual=self._maps(block.residual, columns=self._columns(block.residual)),
+            gated=self._maps(block.gated),
+            alpha=block.alpha,
+            beta=block.beta,
+        )
+
+    def _pair_network(self, network: PairNetworkWeights, n_blocks: int) -> FusedPairNetwork:
+        sizes = [len(gain) for gain, _ in network.norms]
+        (*middle, last), n = network.layers, len(sizes)
+        matrix = self._padded(last[0], columns=n_blocks)
+        bias = self._padded(last[1][None], rows=False, columns=n_blocks)
+        return FusedPairNetwork(
+            n_layers=n,
+            widths=self._keep(torch.tensor([self._width(size) for size in sizes])),
+            sizes=self._keep(torch.tensor(sizes)),
+            of_basis=self._keep(self._padded(network.of_basis)),
+            of_neighbor=self._vector(network.of_neighbor),
+            of_center=self._vector(network.of_center),
+            gains=self._list([self._vector(gain) for gain, _ in network.norms]),
+            offsets=self._list([self._vector(offset) for _, offset in network.norms]),
+            matrices=self._list([self._keep(self._padded(m)) for m, _ in middle]),
+            biases=self._list([self._vector(b) for _, b in middle]),
+            last=self._keep(matrix),
+            last_t=self._keep(matrix.T),
+            last_bias=self._keep(bias),
+        )
+
+    def _columns(self, matrices: Sequence[Tensor]) -> list[int]:
+        return [m.shape[-1] // self.n_channels for m in matrices]
+
+    def _list(self, addresses: Sequence[int]) -> int:
+        """Returns the address of a list of addresses."""
+        array = (ctypes.c_void_p * len(addresses))(*addresses)
+        self._kept.append(array)
+        return ctypes.addressof(array)
+
     def _layer(self, layer: LayerWeights, k: int, network: NetworkWeights) -> FusedLayer:
         hidden = list(layer.radial) if k == 0 else list(layer.radial[:-1])
         widths = [self._width(matrix.shape[1]) for matrix in hidden]
         n_hidden = hidden[-1].shape[1] if hidden else network.n_basis
-        addresses = [self._keep(self._padded(matrix)) for matrix in hidden]
-        radial = (ctypes.c_void_p * len(addresses))(*addresses)
-        self._kept.append(radial)
+        sent = self.n_channels
+        if layer.block is not None:
+            n_hidden, sent = len(layer.block.radial.norms[-1][0]), layer.sender[0].shape[1]
         last: Tensor | None = None
-        if k:
-            last = self._padded(layer.radial[-1], blocks=len(network.paths), axis=-1)
+        if k and layer.block is None:
+            last = self._padded(layer.radial[-1], columns=len(network.paths))
         pairs, terms = layer.product.tables
         maps = {name: self._maps(getattr(layer, name)) for name in ("sender", "update", "skip")}
-        maps["mix"] = self._maps(layer.mix, [m.shape[-2] // self.n_channels for m in layer.mix])
+        fan_in = [m.shape[-2] // sent for m in layer.mix]
+        maps["mix"] = self._maps(layer.mix, fan_in, self._columns(layer.mix))
         by_neighbor = [m.unflatten(0, (-1, n_hidden)) for m in layer.by_neighbor]
         maps["by_neighbor"] = self._maps(by_neighbor)
         vectors = {"gain": layer.gain, "offset": layer.offset, "density": layer.density}
@@ -268,12 +232,13 @@ class FusedNetwork:
         return FusedLayer(
             n_hidden=self._width(n_hidden),
             n_radial=len(hidden),
-            in_degrees=max(len(layer.sender), 1),
+            in_degrees=network.degrees(k),
             out_degrees=len(layer.update),
             n_pairs=len(pairs) - 1,
             n_terms=layer.product.n_terms,
+            product_kinds=len(layer.coefficients),
             radial_widths=self._keep(torch.tensor(widths, dtype=torch.int64)),
-            radial=ctypes.addressof(radial),
+            radial=self._list([self._keep(self._padded(matrix)) for matrix in hidden]),
             last=None if last is None else self._keep(last),
             last_t=None if last is None else self._keep(last.T),
             pairs=self._keep(pairs),
@@ -283,10 +248,13 @@ class FusedNetwork:
             **kept,
         )
 
-    def _maps(self, matrices: Sequence[Tensor], n_blocks: Sequence[int] = ()) -> FusedMaps:
-        """Keeps matrices by degree, or stacks of them, whose rows are so many blocks."""
-        blocks = n_blocks or [1] * len(matrices)
-        padded = [self._padded(m, blocks=n) for m, n in zip(matrices, blocks, strict=True)]
+    def _maps(
+        self, matrices: Sequence[Tensor], rows: Sequence[int] = (), columns: Sequence[int] = ()
+    ) -> FusedMaps:
+        """Keeps matrices by degree, or stacks of them; rows and columns may be several blocks."""
+        ones = [1] * len(matrices)
+        blocks = zip(matrices, rows or ones, columns or ones, strict=True)
+        padded = [self._padded(m, blocks=n, columns=c) for m, n, c in blocks]
         kinds = 0 if not padded else 1 if padded[0].ndim == 2 else len(padded[0])
         both = (Degrees(*(self._keep(x) for x in way)) for way in (padded, [m.mT for m in padded]))
         return FusedMaps(kinds, *both)
@@ -300,22 +268,25 @@ class FusedNetwork:
         return -(-n // self._lanes) * self._lanes
 
     def _padded(
-        self, matrix: Tensor, *, rows: bool = True, blocks: int = 1, axis: int = -2
+        self, matrix: Tensor, *, rows: bool = True, blocks: int = 1, columns: int = 1
     ) -> Tensor:
-        """Pads the last axis to whole registers, and the first if it is one of `rows`.
+        """Pads the last axis to whole registers, and the one before if it is one of `rows`.
 
-        Along `axis` of a matrix (−2, −1) there may be several blocks, each of which is padded.
+        Rows may be several blocks, and columns too, each of which is padded.
         """
         matrix = matrix.detach().to(self._dtype)
-        across = (0, -matrix.shape[-1] % self._lanes)
-        if not rows:
-            return torch.nn.functional.pad(matrix, across)
-        split = matrix.unflatten(axis, (blocks, -1))
-        kept = matrix.shape[-2] if axis == -1 else split.shape[-2]
-        across, down = (0, -split.shape[-1] % self._lanes), (0, -kept % self._lanes)
-        if axis == -2:
-            return torch.nn.functional.pad(split, (*across, *down)).flatten(-3, -2)
-        return torch.nn.functional.pad(split, (*across, 0, 0, *down)).flatten(-2, -1)
+
+        def last_axis(x: Tensor, n: int) -> Tensor:
+            split = x.unflatten(-1, (n, -1))
+            padding = (0, -split.shape[-1] % self._lanes)
+            return torch.nn.functional.pad(split, padding).flatten(-2)
+
+        across = last_axis(matrix, columns)
+        return last_axis(across.mT, blocks).mT if rows else across
+
+    def _vector(self, rows: Tensor) -> int:
+        """Keeps rows of numbers, padded."""
+        return self._keep(self._padded(rows if rows.ndim > 1 else rows[None], rows=False))
 
     def __call__(
         self, graph: AtomGraph, *, forces: bool, virial: bool, invariants: bool
@@ -353,12 +324,18 @@ class FusedNetwork:
         by_cell = new((n_systems, 3, 3)) if virial else None
         features = new((self.n_layers, n_atoms, width), dtype=self._dtype) if invariants else None
         outputs = (energies, energy, by_atoms, by_cell, features)
+        state = None if self._state is None else self._state(graph)
+        if state is not None:
+            state = self._padded(state, rows=False).contiguous()
+        elif self._state is not None:
+            return None
         data = FusedData(
             n_atoms, graph.n_edges, n_systems, n_threads,
             *(x.data_ptr() for x in given[:5]),
             None if shifts is None else shifts.data_ptr(),
             None if cell is None else cell.data_ptr(),
             *(x.data_ptr() for x in given[5:7]),
+            None if state is None else state.data_ptr(),
             *(None if x is None else x.data_ptr() for x in outputs),
         )  # fmt: skip
         status = self._run(data)
@@ -380,6 +357,16 @@ class FusedNetwork:
             if status != _NEEDS_ROOM:
                 return status
             self._local.scratch = torch.empty(data.room * 5 // 4, dtype=torch.uint8)
+
+
+def _path_table(paths: Sequence[tuple[int, int, int]]) -> Tensor:
+    """Returns degrees, places and numbers of paths as convolution.cpp reads them."""
+    offset, seen, rows = 0, [0] * (1 + max(l3 for *_, l3 in paths)), []
+    for _, l2, l3 in paths:
+        rows.append((l2, l3, offset, seen[l3], sum(path[2] == l3 for path in paths)))
+        seen[l3] += 1
+        offset += (2 * l2 + 1) * (2 * l3 + 1)
+    return index32(rows)
 
 
 def _doubles(values: Tensor | Sequence[float]) -> Tensor:

@@ -108,11 +108,12 @@ inline void transform(const FusedTables &t, double r, double radii, double &u, d
 }
 
 // Harmonics, radial functions and the latter's derivatives, rows padded with zeros; `radii` are
-// sums of covalent radii.
-template <class T, bool TRANSFORMED>
+// sums of covalent radii. The envelope is in the radial functions or APART, with its derivatives.
+template <class T, bool TRANSFORMED, bool APART>
 inline void embed_pairs(const FusedTables &t, int64_t n, const double *vectors, const double *radii,
-                        T *harmonics, T *basis, T *slopes) {
+                        T *harmonics, const Changing<T> &radial, const Changing<T> &envelope) {
     const int64_t M = t.harmonic_width, B = t.basis_width;
+    T *basis = radial.values, *slopes = radial.slopes;
     std::memset(harmonics, 0, n * M * sizeof(T));
     std::memset(basis, 0, n * B * sizeof(T));
     std::memset(slopes, 0, n * B * sizeof(T));
@@ -145,11 +146,18 @@ inline void embed_pairs(const FusedTables &t, int64_t n, const double *vectors, 
             double r[BLOCK], rates[BLOCK];
             std::memcpy(r, &seen, sizeof(r));
             for (int k = 0; k < BLOCK; ++k)
-                transform(t, r[k], radii[q + (k < count ? k : 0)], r[k], rates[k]);
+                if (APART && t.transform == NO_TRANSFORM) rates[k] = 1.0;
+                else transform(t, r[k], radii[q + (k < count ? k : 0)], r[k], rates[k]);
             seen = load<Numbers>(r);
             const Numbers over = 1.0 / seen, rate = load<Numbers>(rates);
-            weight = inside * fade * over, lead = weight * rate;
-            change = inside * (fall - fade * over * rate) * over;
+            if constexpr (APART) {
+                weight = over, lead = over * rate, change = -over * over * rate;
+                put(envelope.values + q, Numbers(inside * fade), 1, count);
+                put(envelope.slopes + q, Numbers(inside * fall), 1, count);
+            } else {
+                weight = inside * fade * over, lead = weight * rate;
+                change = inside * (fall - fade * over * rate) * over;
+            }
         }
         const Numbers angle = seen * step;
         Numbers sine = each(angle, [](double a) { return std::sin(a); });

@@ -22,19 +22,20 @@ template <class T> struct Messages {
     const T *harmonics;   // [n_pairs, harmonic_width]
     const int32_t *kinds; // of each atom: its element among those that occur
     int64_t n_kinds;
+    Paths route;         // of the layer
     T parity[MAX_L * MAX_L]; // of each harmonic, seen from the pair's other end
     int64_t row, from[MAX_L], paths[MAX_L]; // numbers in an atom's messages; where a degree begins
 
     Messages(const FusedTables &tables, const FusedData &data, const Pairs &pairs,
-             const T *harmonics_, const int32_t *kinds_, int64_t n_kinds_)
+             const Paths &route_, const T *harmonics_, const int32_t *kinds_, int64_t n_kinds_)
         : t(tables), d(data), p(pairs), harmonics(harmonics_), kinds(kinds_), n_kinds(n_kinds_),
-          row(0) {
+          route(route_), row(0) {
         for (int64_t l = 0; l < t.n_degrees; ++l) {
             for (int64_t m = l * l; m < (l + 1) * (l + 1); ++m) parity[m] = l % 2 ? T(-1) : T(1);
             paths[l] = 0;
-            for (int64_t k = 0; k < t.n_paths; ++k) paths[l] += t.paths[5 * k + 1] == l;
+            for (int64_t k = 0; k < route.count; ++k) paths[l] += route.rows[5 * k + 1] == l;
             from[l] = row;
-            row += (2 * l + 1) * paths[l] * t.n_channels;
+            row += (2 * l + 1) * paths[l] * route.n_channels;
         }
     }
 
@@ -86,11 +87,11 @@ template <class T> struct Messages {
     // Messages of an atom; `weights` [·, n_paths · n_channels] has rows by `rows` of its edges.
     void collect(int64_t i, const T *angular, const T *weights, const int32_t *rows,
                  const T *senders, T *messages) const {
-        const int64_t C = t.n_channels, width = t.n_paths * C;
+        const int64_t C = route.n_channels, width = route.count * C;
         const int64_t e0 = p.first[i], n = p.first[i + 1] - e0;
         const int64_t sender = sender_row();
-        for (int64_t k = 0; k < t.n_paths; ++k) {
-            const int32_t *path = t.paths + 5 * k;
+        for (int64_t k = 0; k < route.count; ++k) {
+            const int32_t *path = route.rows + 5 * k;
             dispatch(path[0], path[1], [&](auto m2_, auto m3_) {
                 constexpr int M2 = decltype(m2_)::value, M3 = decltype(m3_)::value;
                 constexpr bool odd = (M2 / 2 + M3 / 2) % 2;
@@ -102,7 +103,7 @@ template <class T> struct Messages {
                 for (int64_t c = 0; c < C; c += W) {
                     V total[M3] = {};
                     for (int64_t e = 0; e < n; ++e) {
-                        const T *a = a0 + p.of[e0 + e] * t.angular_width;
+                        const T *a = a0 + p.of[e0 + e] * route.angular_width;
                         const T *x = s0 + d.neighbor[e0 + e] * sender + c;
                         V weight = load<V>(w0 + rows[e] * width + c);
                         if (odd) weight *= p.back[e0 + e] ? T(-1) : T(1);
@@ -118,14 +119,17 @@ template <class T> struct Messages {
     }
 
     // Gradients of pair q by weights (one row) and couplings (one row); adds those by senders.
-    // `products` is room for angular_width registers, those behind the couplings zero.
+    // `products` is room for angular_width registers, those behind the couplings zero. Where the
+    // pair's directions differ (DIRECTED), a second row of weights is for what i sends to j.
+    template <bool DIRECTED>
     void spread(int64_t q, const T *angular, const T *weights, const T *senders,
                 const T *by_messages, T *by_weights, T *by_angular, T *by_senders,
                 T *products) const {
-        const int64_t C = t.n_channels, i = p.i[q], j = p.j[q], sender = sender_row();
-        const T *coupled = angular + q * t.angular_width;
-        for (int64_t k = 0; k < t.n_paths; ++k) {
-            const int32_t *path = t.paths + 5 * k;
+        const int64_t C = route.n_channels, i = p.i[q], j = p.j[q], sender = sender_row();
+        const int64_t second = DIRECTED ? route.count * C : 0;
+        const T *coupled = angular + q * route.angular_width;
+        for (int64_t k = 0; k < route.count; ++k) {
+            const int32_t *path = route.rows + 5 * k;
             dispatch(path[0], path[1], [&](auto m2_, auto m3_) {
                 constexpr int M2 = decltype(m2_)::value, M3 = decltype(m3_)::value;
                 constexpr bool odd = (M2 / 2 + M3 / 2) % 2;
@@ -135,7 +139,9 @@ template <class T> struct Messages {
                 V total[M2 * M3] = {};
                 for (int64_t c = 0; c < C; c += W) {
                     const V weight = load<V>(weights + k * C + c);
-                    V gi[M3], gj[M3], by_weight = {};
+                    V back = weight; // of what i sends to j
+                    if constexpr (DIRECTED) back = load<V>(weights + second + k * C + c);
+                    V gi[M3], gj[M3], by_weight = {}, by_back = {};
                     for (int m3 = 0; m3 < M3; ++m3) {
                         gi[m3] = load<V>(by_messages + i * row + place + m3 * stride + c);
                         gj[m3] = load<V>(by_messages + j * row + place + m3 * stride + c);
@@ -145,7 +151,7 @@ template <class T> struct Messages {
                         const int64_t at = (L2 * L2 + m2) * C + c;
                         const V xi = load<V>(senders + i * sender + at);
                         const V xj = load<V>(senders + j * sender + at);
-                        const V wi = weight * xi, wj = weight * xj;
+                        const V wi = back * xi, wj = weight * xj;
                         V to_i = {}, to_j = {};
                         for (int m3 = 0; m3 < M3; ++m3) {
                             const T value = a[m2 * M3 + m3];
@@ -155,25 +161,30 @@ template <class T> struct Messages {
                             total[m2 * M3 + m3] += wi * gj[m3];
                         }
                         by_weight += xj * to_j;
-                        by_weight += xi * to_i;
+                        if constexpr (DIRECTED) by_back += xi * to_i;
+                        else by_weight += xi * to_i;
                         add(by_senders + j * sender + at, V(weight * to_j));
-                        add(by_senders + i * sender + at, V(weight * to_i));
+                        add(by_senders + i * sender + at, V(back * to_i));
                     }
                     store(by_weights + k * C + c, by_weight);
+                    if constexpr (DIRECTED) store(by_weights + second + k * C + c, by_back);
                 }
                 for (int m = 0; m < M2 * M3; ++m) store(products + (path[2] + m) * W, total[m]);
             });
         }
-        for (int64_t m = 0; m < t.angular_width; m += W)
+        for (int64_t m = 0; m < route.angular_width; m += W)
             store(by_angular + m, sums_of_rows(products + m * W));
     }
+
+    // Radial weights of one pair, or of one of its directions.
+    int64_t width() const { return route.count * route.n_channels; }
 
     // Numbers of one atom's senders, which have all components that a path reads.
     int64_t sender_row() const {
         int64_t degrees = 0;
-        for (int64_t k = 0; k < t.n_paths; ++k)
-            if (t.paths[5 * k] >= degrees) degrees = t.paths[5 * k] + 1;
-        return degrees * degrees * t.n_channels;
+        for (int64_t k = 0; k < route.count; ++k)
+            if (route.rows[5 * k] >= degrees) degrees = route.rows[5 * k] + 1;
+        return degrees * degrees * route.n_channels;
     }
 
   private:
@@ -266,7 +277,8 @@ template <class T> struct Polynomials {
 
   private:
     const T *coefficients(int64_t element) const {
-        return static_cast<const T *>(layer.coefficients) + element * layer.n_terms * t.n_channels;
+        const int64_t kind = std::min(element, layer.product_kinds - 1); // one may be for all
+        return static_cast<const T *>(layer.coefficients) + kind * layer.n_terms * t.n_channels;
     }
 
     // the basis, and the constant one behind it

@@ -129,11 +129,33 @@ class FusedMaps(ctypes.Structure):
     _fields_ = (*_integers("kinds"), *_addresses("of back", Degrees))
 
 
+class FusedPairNetwork(ctypes.Structure):
+    """See fused.hpp."""
+
+    _fields_ = (
+        *_integers("n_layers"),
+        *_addresses("widths sizes of_basis of_neighbor of_center"),
+        *_addresses("gains offsets matrices biases last last_t last_bias"),
+    )
+
+
+class FusedBlock(ctypes.Structure):
+    """See fused.hpp."""
+
+    _fields_ = (
+        *_integers("n_sent sent_degrees n_paths angular_width"),
+        *_addresses("paths couplings couplings_t"),
+        *_addresses("radial density", FusedPairNetwork),
+        *_addresses("residual gated", FusedMaps),
+        *((name, ctypes.c_double) for name in ("alpha", "beta")),
+    )
+
+
 class FusedLayer(ctypes.Structure):
     """See fused.hpp."""
 
     _fields_ = (
-        *_integers("n_hidden n_radial in_degrees out_degrees n_pairs n_terms"),
+        *_integers("n_hidden n_radial in_degrees out_degrees n_pairs n_terms product_kinds"),
         *_addresses("radial_widths radial last last_t"),
         *_addresses("by_neighbor mix sender update skip", FusedMaps),
         *_addresses("gain offset density pairs terms coefficients"),
@@ -150,8 +172,9 @@ class FusedTables(ctypes.Structure):
         *((name, ctypes.c_double) for name in ("cutoff", "scale")),
         *_addresses("species"),
         *_integers("n_numbers"),
-        *_addresses("entries values paths couplings couplings_t layers references"),
-        *_addresses("linear hidden hidden_t last transform_constants covalent_radii"),
+        *_addresses("entries values paths couplings couplings_t layers"),
+        *_addresses("blocks initial read_initial references linear hidden hidden_t last"),
+        *_addresses("middle middle_t middle_bias transform_constants covalent_radii"),
         *_addresses("numbers reach screening exponents coefficients"),
         *_integers("repulsion_power"),
         ("coulomb", ctypes.c_double),
@@ -164,7 +187,7 @@ class FusedData(ctypes.Structure):
     _fields_ = (
         *_integers("n_atoms n_edges n_systems n_threads"),
         *_addresses("positions atomic_numbers system center neighbor shifts cell charge spin"),
-        *_addresses("energies energy forces virial invariants scratch"),
+        *_addresses("state energies energy forces virial invariants scratch"),
         *_integers("room"),
     )
 
@@ -183,7 +206,11 @@ _UNITS: dict[str, tuple[tuple[type[ctypes.Structure], ...], tuple[str, ...], tup
     "elements.cpp": ((ElementTables, ElementData), ("sum_by_element", "spread_by_element"), ()),
     "distances.cpp": ((DistanceTables, DistanceData), ("distance_scores",), ()),
     "embedding.cpp": ((EmbeddingTables, EmbeddingData), ("embed",), (ctypes.c_int,)),
-    "fused.cpp": ((FusedMaps, FusedLayer, FusedTables, FusedData), (), ()),
+    "fused.cpp": (
+        (FusedMaps, FusedPairNetwork, FusedBlock, FusedLayer, FusedTables, FusedData),
+        (),
+        (),
+    ),
 }
 """Of each unit of C++: its structures, the kernels that take them, and what these take besides."""
 

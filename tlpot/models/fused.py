@@ -6,37 +6,22 @@ import functools
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tlpot.bond_thresholds import REPULSION_REACH
 from tlpot.energy import Properties, evaluate, volumes
 from tlpot.errors import KernelError, TLPotWarning
 from tlpot.graph import AtomGraph, build_graph
-from tlpot.kernels import (
-    MAX_DEGREE,
-    FusedNetwork,
-    FusedResult,
-    LayerWeights,
-    NetworkWeights,
-    Repulsion,
-    Transform,
-)
-from tlpot.models.architecture import AnyArchitecture, Architecture, EngineArchitecture
-from tlpot.models.backbone import Backbone, Head
+from tlpot.kernels import MAX_DEGREE, FusedNetwork, FusedResult
+from tlpot.models.architecture import EngineArchitecture
+from tlpot.models.backbone import Head
 from tlpot.models.calculator import BlockEnergies
-from tlpot.models.mace import (
-    ElementMap,
-    ElementMaps,
-    MaceArchitecture,
-    MaceBackbone,
-    MaceInteraction,
-    MaceRepulsion,
-)
-from tlpot.nn import ChannelLinear, Interaction, ZBLRepulsion, harmonic_polynomials
+from tlpot.models.fused_weights import network_weights
+from tlpot.models.mace import ElementMap, MaceArchitecture
+from tlpot.nn import ChannelLinear
 from tlpot.presentation import logger
 from tlpot.system import NO_CELL, NO_PBC, System
 
@@ -203,8 +188,10 @@ def _pack(potential: Potential, level: str) -> _Packed:
     head = potential.head(level)
     corrections = head.corrections._modules
     parts: list[nn.Module] = [potential.backbone, head.readout, head.references, head.corrections]
-    parts += [m for m in (potential.repulsion, head.repulsion_scale) if m is not None]
+    fixed = (potential.repulsion, head.repulsion_scale, head.embedding)
+    parts += [m for m in fixed if m is not None]
     places: list[tuple[dict[str, Any], str, Any]] = [(head._modules, "readout", head.readout)]
+    places.append((head._modules, "embedding", head.embedding))
     for module in (m for part in parts for m in part.modules()):
         for held in (module._modules, module._parameters, module._buffers):
             places += [(held, name, value) for name, value in held.items()]
@@ -220,7 +207,7 @@ def _pack(potential: Potential, level: str) -> _Packed:
     asked = kernels.name in ("auto", "fused")
     served = kernels.compiled(potential.device, potential.dtype, potential.architecture.l_max)
     if reason is None and asked and served:
-        network = FusedNetwork(_weights(potential, head), potential.dtype)
+        network = FusedNetwork(network_weights(potential, head), potential.dtype)
         reason = _fault(potential, level, network)
         if reason is None:
             logger.debug("force calls at level %s are one compiled call", level)
@@ -236,20 +223,20 @@ def _pack(potential: Potential, level: str) -> _Packed:
 
 def _obstacle(potential: Potential, head: Head, tensors: Sequence[Tensor]) -> str | None:
     """Returns what the fused call does not know about a model; None if it knows it all."""
-    backbone = potential.backbone
-    if potential.architecture.charge_spin:
-        return "a network that reads charge and spin"
     if isinstance(potential.architecture, MaceArchitecture):
         reason = _mace_obstacle(potential.architecture)
         if reason is not None:
             return reason
+    elif potential.architecture.charge_spin:
+        return "a network that reads charge and spin"
     if head.target is not None:
         return "scalar properties"
     if len(head.corrections):
         return "corrections in closed form"
     if potential.architecture.l_max > MAX_DEGREE:
         return f"harmonics beyond degree {MAX_DEGREE}"
-    modules = [m for part in (backbone, head.readout) for m in part.modules()]
+    parts = [m for m in (potential.backbone, head.readout, head.embedding) if m is not None]
+    modules = [m for part in parts for m in part.modules()]
     for kind in (ChannelLinear, ElementMap):
         if any(isinstance(m, kind) and type(m) is not kind for m in modules):
             return "weights with adapters"
@@ -260,9 +247,11 @@ def _obstacle(potential: Potential, head: Head, tensors: Sequence[Tensor]) -> st
 
 def _mace_obstacle(a: MaceArchitecture) -> str | None:
     if "nonlinear" in a.blocks:
-        return "a MACE with non-linear interaction blocks"
-    if a.readout_biased:
-        return "a MACE whose readout has biases"
+        return "a MACE whose cutoff is in its radial functions" if a.cutoff_in_basis else None
+    if a.charge_spin:
+        return "a MACE that reads charge and spin without non-linear blocks"
+    if a.embedding_readout:
+        return "a MACE that reads energies from its embedding without non-linear blocks"
     if not a.cutoff_in_basis:
         return "a MACE whose cutoff is outside of its radial functions"
     sent = {*a.edge_channels} | {a.n_channels}
@@ -311,139 +300,3 @@ def _fault(potential: Potential, level: str, network: FusedNetwork) -> str | Non
         stacklevel=2,
     )
     return reason
-
-
-@torch.no_grad()
-def _weights(potential: Potential, head: Head) -> NetworkWeights:
-    """Returns the network of one level as matrices."""
-    backbone, a = potential.backbone, potential.architecture
-    assert isinstance(backbone, Backbone | MaceBackbone)
-    assert isinstance(a, Architecture | MaceArchitecture)
-    interactions = cast(list[Interaction | MaceInteraction], list(backbone.interactions))
-    later, readout = interactions[-1].convolution, head.readout
-    references, species = head.references.value, potential.index.clone()
-    species[torch.tensor(a.elements)[references.isnan()]] = -1
-    linear = backbone.species.new_zeros((len(interactions) - 1, a.n_channels))
-    for row, linear_readout in zip(linear, readout.linears, strict=False):
-        row.copy_(cast(ChannelLinear, linear_readout).matrix()[:, 0])
-    hidden, last = _matrices(readout.mlp.layers)
-    return NetworkWeights(
-        species=species,
-        references=references,
-        cutoff=a.cutoff,
-        n_basis=a.n_basis,
-        power=a.envelope_power,
-        harmonics=harmonic_polynomials(a.l_max),
-        paths=later.paths,
-        couplings=later.couplings.exact.numpy(),
-        layers=_layers(backbone),
-        linear=linear,
-        hidden=hidden,
-        last=last[:, 0],
-        scale=float(readout.scale),
-        repulsion=_repulsion(potential.repulsion, head),
-        transform=_transform(a),
-    )
-
-
-def _repulsion(module: nn.Module | None, head: Head) -> Repulsion | None:
-    if isinstance(module, ZBLRepulsion):
-        return Repulsion(
-            numbers=module.numbers.exact,
-            reach=REPULSION_REACH * module.radii.exact,
-            screening=module.screening.exact,
-            exponents=module.exponents,
-            coefficients=module.coefficients,
-            power=module.power,
-            coulomb=module.coulomb,
-        )
-    if isinstance(module, MaceRepulsion):
-        numbers, screening, radii = module.table.value
-        scale = 1.0 if head.repulsion_scale is None else float(head.repulsion_scale.value)
-        return Repulsion(
-            numbers=numbers,
-            reach=radii,
-            screening=screening,
-            exponents=module.exponents,
-            coefficients=module.constants.coefficients,
-            power=module.constants.power,
-            coulomb=scale * module.coulomb,
-        )
-    return None
-
-
-def _transform(a: AnyArchitecture) -> Transform | None:
-    if not isinstance(a, MaceArchitecture) or a.transform is None:
-        return None
-    names = {"agnesi": ("a", "q", "p"), "soft": ("alpha",)}[a.transform.kind]
-    return Transform(
-        kind=a.transform.kind,
-        constants=[a.transform.constants[name] for name in names],
-        radii=torch.tensor(a.radii, dtype=torch.float64),
-    )
-
-
-def _layers(backbone: Backbone | MaceBackbone) -> list[LayerWeights]:
-    species, interactions = backbone.species, list(backbone.interactions)
-    later: list[Tensor | None] = [None] * (len(interactions) - 1)
-    if isinstance(backbone, Backbone):
-        tables = [backbone.embedding(species), *later]
-        plain = zip(cast(list[Interaction], interactions), tables, strict=True)
-        return [_layer(interaction, species, table) for interaction, table in plain]
-    blocks = zip(cast(list[MaceInteraction], interactions), [species, *later], strict=True)
-    one_hot = torch.eye(len(species)).to(species)
-    return [_mace_layer(block, one_hot, table) for block, table in blocks]
-
-
-def _layer(interaction: Interaction, species: Tensor, table: Tensor | None) -> LayerWeights:
-    """Returns one layer's matrices; `table` are the senders' features where this is the first."""
-    convolution, gain = interaction.convolution, interaction.gain
-    radial = _matrices(convolution.radial.layers)
-    sender, skip = interaction.sender, interaction.skip
-    return LayerWeights(
-        radial=radial if table is None else radial[:-1],
-        by_neighbor=() if table is None else convolution.element_maps(table),
-        mix=_matrices(convolution.mix) if table is None else (),
-        sender=() if sender is None else _matrices(sender.linears),
-        update=_matrices(interaction.update),
-        skip=() if skip is None else _matrices(skip.linears),
-        gain=None if gain is None else gain(species),
-        product=interaction.product.plan,
-        coefficients=interaction.product.coefficients(species),
-    )
-
-
-def _mace_layer(
-    interaction: MaceInteraction, one_hot: Tensor, table: Tensor | None
-) -> LayerWeights:
-    """Does what `_layer` does for a layer of MACE."""
-    convolution, over = interaction.convolution, 1.0 / interaction.divisor
-    radial = _matrices(convolution.radial.layers)
-    by_neighbor = [] if table is None else convolution.element_maps(table)
-    mix = _matrices(convolution.mix) if table is None else []
-    if interaction.element_mix is not None:
-        mix = _element_matrices(interaction.element_mix)
-    if mix:
-        mix = [over * m for m in mix]
-    else:
-        by_neighbor = [over * m for m in by_neighbor]
-    return LayerWeights(
-        radial=radial if table is None else radial[:-1],
-        by_neighbor=by_neighbor,
-        mix=mix,
-        sender=() if interaction.sender is None else _matrices(interaction.sender),
-        update=_matrices(interaction.update),
-        skip=() if interaction.skip is None else _element_matrices(interaction.skip),
-        offset=interaction.offset,
-        density=interaction.density,
-        product=interaction.product.plan,
-        coefficients=interaction.product.coefficients(one_hot),
-    )
-
-
-def _matrices(linears: nn.ModuleList) -> list[Tensor]:
-    return [cast(ChannelLinear, linear).matrix() for linear in linears]
-
-
-def _element_matrices(maps: ElementMaps) -> list[Tensor]:
-    return [each.scale * each.weight for each in cast(list[ElementMap], list(maps.maps))]
