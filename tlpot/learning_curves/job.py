@@ -79,15 +79,14 @@ class LearningCurve(Result):
         failed = self.curve.failures
         recurring = sum(failure.recurs for failure in failed)
         once_more = "the same command tries them again"
+        what = f"{counted(len(failed), 'point')} failed, see above"
         if not recurring:
-            return (
-                f"{counted(len(failed), 'point')} failed, see above; {once_more}" if failed else ""
-            )
+            return f"{what}; {once_more}" if failed else ""
         which = "these" if recurring == len(failed) else f"{recurring} of these"
         others = f", and {once_more.replace('them', 'the others')}" * (recurring < len(failed))
         return (
-            f"{counted(len(failed), 'point')} failed, see above; the same subset of labels would fail again "
-            f"in {which}{others}: begin with a larger size or leave the size out (--sizes), take "
+            f"{what}; the same subset of labels would fail again in {which}{others}: begin with a "
+            "larger size or leave the size out (--sizes), take "
             "other seeds (split.seed=..., another -o), or mend the settings that are named"
         )
 
