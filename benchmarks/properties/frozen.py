@@ -26,7 +26,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr, t
 from sklearn.ensemble import RandomForestRegressor
 
 import tlpot
@@ -359,7 +359,24 @@ def shift(arguments: argparse.Namespace) -> dict:
                 errors["domains told apart (ROC area)"][n].append(ratio.told_apart)
             title = f"{level}, {kind_of_shift}: MAE in {unit}"
             found[title] = show(title, errors, [n])
+            print_differences(errors, n)
     return found
+
+
+def print_differences(errors: dict, n: int) -> None:
+    """Prints what weights and alignment change, seed by seed, with 95 % (Student's t)."""
+    for kind in ("ridge", "forest"):
+        for words in ("weights", "alignment", "both"):
+            changes = np.subtract(
+                errors[f"frozen-{kind}, {words}"][n], errors[f"frozen-{kind}, off"][n]
+            )
+            mean, count = changes.mean(), len(changes)
+            half = t.ppf(0.975, count - 1) * changes.std(ddof=1) / np.sqrt(count)
+            print(
+                f"frozen-{kind}, {words} less off, {count} seeds: {mean:+.3g} "
+                f"({mean - half:+.3g} to {mean + half:+.3g})",
+                flush=True,
+            )
 
 
 TABLES = {"hse06": hse06, "shift": shift, "properties": properties, "shotgun": shotgun}
