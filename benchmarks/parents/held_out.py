@@ -4,8 +4,9 @@
 
 The validation and test molecules of SPLIT, which divides OLD, stay for what they are, the others in
 training, as a model that the training goes on from has learned them; of the molecules of MORE four
-in a hundred each are for validation and for the test. What is printed is the section `split` of a
-configuration of `tlpot train` for all files together.
+in a hundred each are for validation and for the test, and all fragments of peptides that have the
+formula of one which is there: they may be the same molecule by another name. What is printed is the
+section `split` of a configuration of `tlpot train` for all files together.
 """
 
 import json
@@ -20,6 +21,12 @@ from tlpot.data import load_split, open_dataset
 SHARE = 0.04
 
 
+def _formulas(file, names):
+    """Returns the elements of molecules of a file, sorted."""
+    with h5py.File(file) as handle:
+        return {tuple(sorted(handle[name]["atomic_numbers"][()].tolist())) for name in names}
+
+
 def main():
     split_file, old_file, _, *more = sys.argv[1:]
     old = open_dataset(old_file)
@@ -28,14 +35,24 @@ def main():
         part: sorted({old.group_names[k] for k in old.group_idx[getattr(split, part)]})
         for part in ("validation", "test")
     }
+    formulas = {part: _formulas(old_file, names) for part, names in parts.items()}
     for number, file in enumerate(more):
         with h5py.File(file) as handle:
             names = np.array(sorted(handle))
+            fragments = [n for n in names if handle[n].attrs.get("kind") == "fragment"]
         rng = np.random.default_rng(number)
         n = max(1, round(SHARE * len(names)))
         drawn = rng.permutation(names)[: 2 * n].tolist()
         parts["validation"] += drawn[:n]
         parts["test"] += drawn[n:]
+        own = {name: next(iter(_formulas(file, [name]))) for name in fragments}
+        for name in sorted(set(fragments) - set(drawn)):
+            for part in ("test", "validation"):
+                if own[name] in formulas[part]:
+                    parts[part].append(name)
+                    break
+        for part, some in (("validation", drawn[:n]), ("test", drawn[n:])):
+            formulas[part] |= _formulas(file, some)
     print(yaml.safe_dump({"split": {"by": "molecule", **parts}}))
     print(json.dumps({part: len(names) for part, names in parts.items()}), file=sys.stderr)
 

@@ -219,12 +219,14 @@ def neutral_hcno(path):
     """Returns the frames that ANI-1ccx describes: H C N O, neutral, and no zwitterions."""
     with h5py.File(path) as file:
         smiles = {name: str(group.attrs.get("smiles", "")) for name, group in file.items()}
+        known = {name for name, group in file.items() if group.attrs.get("ions", False)}
     kept = []
     for k, frame in enumerate(open_dataset(path).read(range(len(open_dataset(path))))):
         ions = re.search(r"[+-]\d*\]", re.sub(r"\[N\+\]|\[O-\]", "", smiles[frame.group]))
         if (
             not frame.system.charge
             and not ions
+            and frame.group not in known
             and set(frame.system.atomic_numbers) <= {1, 6, 7, 8}
         ):
             kept.append(k)
