@@ -39,7 +39,7 @@ def main():
     for number, file in enumerate(more):
         with h5py.File(file) as handle:
             names = np.array(sorted(handle))
-            fragments = [n for n in names if handle[n].attrs.get("kind") == "fragment"]
+            fragments = [str(n) for n in names if handle[n].attrs.get("kind") == "fragment"]
         rng = np.random.default_rng(number)
         n = max(1, round(SHARE * len(names)))
         drawn = rng.permutation(names)[: 2 * n].tolist()
