@@ -1,6 +1,6 @@
 """Writes a split that keeps the molecules of an earlier one where they were.
 
-    python held_out.py SPLIT.json OLD.h5 -- MORE.h5 [...] > settings.yaml
+    python held_out.py SPLIT.json OLD.h5 [...] -- MORE.h5 [...] > settings.yaml
 
 The validation and test molecules of SPLIT, which divides OLD, stay for what they are, the others in
 training, as a model that the training goes on from has learned them; of the molecules of MORE four
@@ -21,21 +21,26 @@ from tlpot.data import load_split, open_dataset
 SHARE = 0.04
 
 
-def _formulas(file, names):
-    """Returns the elements of molecules of a file, sorted."""
-    with h5py.File(file) as handle:
-        return {tuple(sorted(handle[name]["atomic_numbers"][()].tolist())) for name in names}
+def _formulas(files, names):
+    """Returns the elements of molecules of some files, sorted."""
+    found = set()
+    for file in files:
+        with h5py.File(file) as handle:
+            for name in set(names) & set(handle):
+                found.add(tuple(sorted(handle[name]["atomic_numbers"][()].tolist())))
+    return found
 
 
 def main():
-    split_file, old_file, _, *more = sys.argv[1:]
-    old = open_dataset(old_file)
+    split_file, *files = sys.argv[1:]
+    old_files, more = files[: files.index("--")], files[files.index("--") + 1 :]
+    old = open_dataset(old_files)
     split = load_split(split_file, old)
     parts = {
         part: sorted({old.group_names[k] for k in old.group_idx[getattr(split, part)]})
         for part in ("validation", "test")
     }
-    formulas = {part: _formulas(old_file, names) for part, names in parts.items()}
+    formulas = {part: _formulas(old_files, names) for part, names in parts.items()}
     for number, file in enumerate(more):
         with h5py.File(file) as handle:
             names = np.array(sorted(handle))
@@ -45,14 +50,14 @@ def main():
         drawn = rng.permutation(names)[: 2 * n].tolist()
         parts["validation"] += drawn[:n]
         parts["test"] += drawn[n:]
-        own = {name: next(iter(_formulas(file, [name]))) for name in fragments}
+        own = {name: next(iter(_formulas([file], [name]))) for name in fragments}
         for name in sorted(set(fragments) - set(drawn)):
             for part in ("test", "validation"):
                 if own[name] in formulas[part]:
                     parts[part].append(name)
                     break
         for part, some in (("validation", drawn[:n]), ("test", drawn[n:])):
-            formulas[part] |= _formulas(file, some)
+            formulas[part] |= _formulas([file], some)
     print(yaml.safe_dump({"split": {"by": "molecule", **parts}}))
     print(json.dumps({part: len(names) for part, names in parts.items()}), file=sys.stderr)
 

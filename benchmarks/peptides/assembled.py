@@ -43,7 +43,7 @@ SCHEMES: Mapping[str, Mapping[str, Any]] = {
     "mfcc": {"scheme": "mfcc"},
     "mfcc_mbe2 3-4": {"scheme": PAIRS},
     "mfcc_mbe2 on gfn2-xtb": {"scheme": PAIRS, "low": "gfn2-xtb"},
-    "the same, size 2": {"scheme": LONGER},
+    "size 2": {"scheme": LONGER},
     "size 2 on gfn2-xtb": {"scheme": LONGER, "low": "gfn2-xtb"},
 }
 
