@@ -177,9 +177,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    calculators = cycle(
-        [tlpot.TLPotCalculator(model, level=given.level) for model in given.models]
-    )
+    calculators = cycle([tlpot.TLPotCalculator(model, level=given.level) for model in given.models])
     found: dict[str, tuple[object, list[np.ndarray]]] = {}
     made = number = left = 0
     while made < given.frames:

@@ -99,6 +99,7 @@ if TYPE_CHECKING:
         LowValues,
         NeutralDataset,
         beneath_views,
+        with_difference,
     )
     from tlpot.data.xyz_file import is_xyz, parse_xyz_atoms, read_xyz_atoms
 

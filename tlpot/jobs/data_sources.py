@@ -29,11 +29,12 @@ from tlpot.data import (
     reduced_formula,
     structures_hash,
     with_any_label,
+    with_difference,
 )
 from tlpot.errors import ConfigError, DataError, UnknownElementError, UnknownLevelError
 from tlpot.files import file_hash
 from tlpot.labelling import read_structures
-from tlpot.levels import level_words
+from tlpot.levels import difference_parts, level_words
 from tlpot.models import Ensemble, ModelCard, Potential, TrainedModel
 from tlpot.targets import is_property
 
@@ -127,11 +128,18 @@ class DataSettings:
         return NeutralDataset(dataset) if self.charges == "ignore" else dataset
 
     def _opened(self, every_level: bool) -> Dataset:
-        if self.dataset is not None:
-            return self.dataset
-        paths = list(self.files)
-        # what a property is at another level is a line that a model has to beat
         asked = self.level or self.assumed
+        if self.dataset is not None:
+            return self.dataset if asked is None else with_difference(self.dataset, asked)
+        paths = list(self.files)
+        if asked is not None and difference_parts(asked) is not None:
+            try:
+                found = open_dataset(paths, self.spec, keys=self.keys or None)
+            except UnknownLevelError:  # the files do not say what they hold, but the user does
+                pass
+            else:
+                return with_difference(found, asked)
+        # what a property is at another level is a line that a model has to beat
         every_level = every_level or (asked is not None and is_property(asked))
         if every_level and all(is_property(name) for name in self.keys):
             try:
@@ -178,6 +186,12 @@ def check_elements(parent: TrainedModel, dataset: Dataset, name: str) -> None:
             f"not know; it knows {known}. Choose a parent with these elements, or leave these "
             "molecules out"
         )
+
+
+def kept_low(parent: Potential, level: str) -> dict[str, Any]:
+    """Returns the engine below a difference as the card of the model that is continued has it."""
+    low = parent.card.dataset.get("low")
+    return {"low": low} if low and difference_parts(level) is not None else {}
 
 
 def only_level(level: str | Sequence[str] | None) -> str | None:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from tlpot.errors import ConfigError, OutputError
 from tlpot.jobs.data_sources import (
     check_charges,
     check_elements,
+    kept_low,
     known_charges,
     with_energies,
 )
@@ -272,7 +274,7 @@ def prepare_finetune(
             _card(config, chosen, parent, {**others, saved: references}, saved, kept),
             charges=known_charges(config.data, start),
             parent=parent_hash,
-            dataset={} if context.low is None else {"low": dict(context.low.definition)},
+            dataset=_low_definition(context, chosen),
         ),
         recipe=to_mapping(config),
         others=training_data.others,
@@ -435,8 +437,18 @@ def _check_kind(source: str, level: str, parent: str) -> None:
     if difference_parts(source) is not None and difference_parts(level) is None:
         raise ConfigError(
             f"the parent {parent} gives the difference {source!r}, not total energies, so it is "
-            f"no start for {level!r}; choose another parent"
+            f"no start for {level!r}; learn {source!r} with more labels of both levels, or choose "
+            "another parent"
         )
+
+
+def _low_definition(context: TransferContext, chosen: Strategy) -> dict[str, Any]:
+    """Returns what the card keeps of the engine below a difference; empty where there is none."""
+    if context.low is not None:
+        return {"low": dict(context.low.definition)}
+    if chosen.inherits and context.source == context.level:
+        return kept_low(context.parent, context.level)
+    return {}
 
 
 def _card(
