@@ -333,13 +333,29 @@ def _labelled(split: Split, dataset: Dataset, level: str | Sequence[str]) -> Spl
     return _restricted(split, with_any_label(dataset, level), f"a label at {level_words(level)}")
 
 
-def with_energies(split: Split, dataset: Dataset, level: str) -> Split:
+def with_energies(
+    split: Split, dataset: Dataset, level: str, *, or_forces: bool = False
+) -> tuple[Split, int]:
     """Leaves out frames without an energy at `level`, for what learns from nothing else.
+
+    Args:
+        split: the frames.
+        dataset: where they are from.
+        level: canonical.
+        or_forces: keep frames with forces, too.
+
+    Returns:
+        The others, and how many were left out.
 
     Raises:
         DataError: a part that has frames would lose them all.
     """
-    return _restricted(split, dataset.labelled(level), f"an energy at {level}")
+    known, what = dataset.labelled(level), "an energy"
+    if or_forces:
+        known, what = known | dataset.labelled(level, "forces"), "an energy or forces"
+    kept = _restricted(split, known, f"{what} at {level}")
+    before, after = (len(s.train) + len(s.validation) + len(s.test) for s in (split, kept))
+    return kept, before - after
 
 
 def _restricted(split: Split, known: NDArray[np.bool_], what: str) -> Split:

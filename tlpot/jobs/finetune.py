@@ -71,6 +71,7 @@ from tlpot.models import (
     same_readout,
     to_bytes,
 )
+from tlpot.numbers import counted
 from tlpot.targets import is_property
 from tlpot.torch_mode import choose_device
 from tlpot.training import LossSettings, Processes, TrainingPlan, TrainingSettings
@@ -185,8 +186,9 @@ def prepare_finetune(
     check_elements(parent, dataset, config.parent)
     split = config.split.divide(dataset, level, keep_elements=config.defaults > 1)
     suspicions = label_warnings(dataset, level, split.train)
-    if chosen.defaults is None:  # what has no epochs is solved from the energies
-        split = with_energies(split, dataset, level)
+    n_lost, with_forces = 0, chosen.learns_forces and engine is None
+    if chosen.defaults is None:  # what has no epochs is solved from labels of these kinds
+        split, n_lost = with_energies(split, dataset, level, or_forces=with_forces)
     run = config.output.with_suffix(".run")
     context = TransferContext(
         parent=parent,
@@ -303,7 +305,13 @@ def prepare_finetune(
         ),
     )
     of_energies = "" if context.targets else chosen.energy_caution
-    notes = [text for text in (chosen.caution, of_energies, anchored) if text]
+    left_out = ""
+    if n_lost:
+        left_out = (
+            f"{counted(n_lost, 'frame')} without an energy{' or forces' * with_forces} left out: "
+            f"{chosen.name} learns nothing from other labels"
+        )
+    notes = [text for text in (chosen.caution, of_energies, anchored, left_out) if text]
     pretrained = inherits or chosen.learns_difference
     report = preflight_report(
         job, references, pretrained=pretrained, notes=notes, suspicions=suspicions

@@ -219,6 +219,11 @@ class Strategy:
     known: str | None = field(default=None, metadata=LATER)
     adapt: Adaptation | None = field(default=None, metadata=LATER)
 
+    @property
+    def learns_forces(self) -> bool:
+        """Whether a frame with forces alone teaches it something; of an engine none does."""
+        return self.defaults is not None
+
     def training_data(self, context: TransferContext) -> TrainingData:
         """Returns what the training sees."""
         return TrainingData(dataset=context.dataset, split=context.split, levels=(context.level,))
