@@ -132,6 +132,18 @@ def group_systems(group: h5py.Group, path: Path) -> list[System]:
     ]
 
 
+def stored_texts(path: Path, key: str) -> tuple[str, ...] | None:
+    """Returns a column of words, one for each geometry in their order; None unless all have it."""
+    found: list[str] = []
+    with open_hdf5(path) as handle:
+        for group in geometry_groups(handle):
+            column = group.get(key)
+            if not isinstance(column, h5py.Dataset) or column.shape != (len(group["coordinates"]),):
+                return None
+            found += [x.decode() if isinstance(x, bytes) else str(x) for x in column[()].tolist()]
+    return tuple(found)
+
+
 def geometry_problems(path: Path) -> list[Problem]:
     """Reports groups that `geometry_groups` passes over, and cells that count for nothing."""
     store = HDF5Store(path, "atomic_numbers", "coordinates")
