@@ -92,7 +92,7 @@ if TYPE_CHECKING:
         reduced_formula,
     )
     from tlpot.data.store import MemoryStore, Section
-    from tlpot.data.summary import LevelSummary, Summary, definitions_of, summarize
+    from tlpot.data.summary import ElectronCheck, LevelSummary, Summary, definitions_of, summarize
     from tlpot.data.views import (
         DatasetWithLabels,
         DifferenceDataset,

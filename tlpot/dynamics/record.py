@@ -47,10 +47,11 @@ _FREE = ("steps",)
 
 
 _ENDINGS = (".xyz", ".csv", ".png", ".setup.json")
-_OTHER_FORMATS = frozenset(
-    ".extxyz .dcd .xtc .trr .nc .netcdf .traj .pdb .cif .h5 .hdf5 .h5md .lammpstrj .dump .gro .db "
-    ".json .log .txt .tsv .dat .pdf .svg .jpg .gz .zip .npz .vasp .poscar .xdatcar".split()
-)
+_OTHER_FORMATS = frozenset({
+    ".extxyz", ".dcd", ".xtc", ".trr", ".nc", ".netcdf", ".traj", ".pdb", ".cif", ".h5", ".hdf5",
+    ".h5md", ".lammpstrj", ".dump", ".gro", ".db", ".json", ".log", ".txt", ".tsv", ".dat", ".pdf",
+    ".svg", ".jpg", ".gz", ".zip", ".npz", ".vasp", ".poscar", ".xdatcar",
+})  # fmt: skip
 """What somebody may mean for a format; other endings, as in ``md_0.5``, are part of a name."""
 
 
