@@ -49,6 +49,10 @@ class Source:
     level: str | None = None
     keys: Mapping[str, str] | None = None
 
+    def __post_init__(self) -> None:
+        if self.keys:  # numbers of a YAML file or of Python
+            object.__setattr__(self, "keys", {name: str(key) for name, key in self.keys.items()})
+
 
 DataSource = (
     PathLike

@@ -102,7 +102,8 @@ class DataSettings:
         files: one file, or several that hold different frames.
         spec: name, path or content of the layout's description; None for tlpot's own layout.
         level: level of theory of the labels, where the file does not say.
-        keys: names of the labels, where the file uses its own: ``{energy: E_dft}``.
+        keys: names of the labels, where the file uses its own: ``{energy: E_dft}``; a whole number
+            for ``charge`` or ``spin`` is that of every frame.
         charges: ``ignore`` has every frame read as a neutral singlet, for a model that reads no
             charges and molecules whose charge follows from their atoms.
         assumed: level of the labels where neither the file nor `level` says: the one to learn.
@@ -112,7 +113,7 @@ class DataSettings:
     files: tuple[Path, ...]
     spec: str | Mapping[str, Any] | None = None
     level: str | None = None
-    keys: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str | int] = field(default_factory=dict)
     charges: Literal["read", "ignore"] = "read"
     assumed: str | None = field(default=None, compare=False, repr=False, metadata=IN_MEMORY)
     dataset: Dataset | None = field(default=None, compare=False, repr=False, metadata=IN_MEMORY)
@@ -131,10 +132,10 @@ class DataSettings:
         asked = self.level or self.assumed
         if self.dataset is not None:
             return self.dataset if asked is None else with_difference(self.dataset, asked)
-        paths = list(self.files)
+        paths, keys = list(self.files), {name: str(key) for name, key in self.keys.items()} or None
         if asked is not None and difference_parts(asked) is not None:
             try:
-                found = open_dataset(paths, self.spec, keys=self.keys or None)
+                found = open_dataset(paths, self.spec, keys=keys)
             except UnknownLevelError:  # the files do not say what they hold, but the user does
                 pass
             else:
@@ -143,11 +144,10 @@ class DataSettings:
         every_level = every_level or (asked is not None and is_property(asked))
         if every_level and all(is_property(name) for name in self.keys):
             try:
-                return open_dataset(paths, self.spec, keys=self.keys or None)
+                return open_dataset(paths, self.spec, keys=keys)
             except UnknownLevelError:
                 if self.level is None and self.assumed is None:
                     raise
-        keys = self.keys or None
         try:
             return open_dataset(paths, self.spec, level=self.level, keys=keys)
         except UnknownLevelError:

@@ -228,7 +228,7 @@ def read_structures(
             unusable: atoms in one place, a cell that is none, a charge or multiplicity that is
             ambiguous.
     """
-    keys = dict(keys or {})
+    keys = {name: str(key) for name, key in (keys or {}).items()}
     given = {"charge": charge, "spin": spin}
     parts = files_or_atoms(source, "structures")
     if len(parts) == 1 and not isinstance(parts[0], Atoms):
@@ -259,6 +259,12 @@ def read_structures(
             f"keys: {', '.join(sorted(strange))} of files of structures are not read; valid: "
             "charge, spin. To carry labels over, describe the layout with spec=... (--spec)"
         )
+    for name, key in keys.items():
+        if key.strip().lstrip("+-").isdigit():
+            raise ConfigError(
+                f"keys: {name} is the number {key}; of structures without labels give it as "
+                f"{name}={key} (--{name})"
+            )
     frames: list[Frame] = []
     about: list[Mapping[str, Any]] = []
     notes: list[str] = []
