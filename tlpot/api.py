@@ -1571,7 +1571,7 @@ def md(
             copied; velocities that it has are kept.
         model: a file or name, a potential, an engine such as ``gfn2-xtb``, or an ASE calculator.
         level: level of theory, if the model has several.
-        output: path of the files without ending, or a folder.
+        output: path of the files without ending, or of the trajectory (.xyz), or a folder.
         ensemble: see `tlpot.dynamics.MDSettings`, as all until `log_every`.
         temperature: K.
         timestep: fs.

@@ -255,7 +255,7 @@ def read_yaml(path: str | os.PathLike[str]) -> Settings:
         why = error.strerror or str(error)
         raise ConfigError(f"cannot read the configuration {path}: {why}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"cannot read the configuration {path}: it is not UTF-8 text") from error
+        raise ConfigError(f"the configuration {path} is not UTF-8 text; save it so") from error
     content = parse_yaml(text, str(path))
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected 'key: value' pairs at the top level")

@@ -1,7 +1,8 @@
-"""Files that are written whole or not at all, their hashes, and locks on what is being written."""
+"""Files that are written whole or not at all, their encoding, hashes and locks."""
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import secrets
@@ -169,6 +170,41 @@ def copy_file(source: PathLike, path: PathLike) -> None:
     """
     with atomic_file(path) as temporary:
         shutil.copyfile(source, temporary)
+
+
+def check_text(path: PathLike) -> None:
+    """Checks that a file that may be text is not in UTF-16, which readers take for damage.
+
+    Nothing is said of a file that does not exist.
+
+    Raises:
+        DataError: it is.
+    """
+    try:
+        with Path(path).open("rb") as handle:
+            head = handle.read(32)
+    except OSError:
+        return
+    # without a mark of its order of bytes, every other byte of plain text is zero
+    halves = (head[::2], head[1::2])
+    bare = len(head) > 3 and any(
+        not any(zeros) and all(0x20 <= byte < 0x7F or byte in b"\t\r\n" for byte in letters)
+        for letters, zeros in (halves, halves[::-1])
+    )
+    if bare or head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DataError(
+            f"{path} is text in UTF-16, as editors and PowerShell of Windows write it; expected "
+            f"UTF-8: save it so in the editor, or iconv -f UTF-16 -t UTF-8 {path} > NEW"
+        )
+
+
+def not_utf8(path: PathLike, error: UnicodeDecodeError) -> str:
+    """Says that a text has another encoding than UTF-8, for messages."""
+    byte = error.object[error.start]
+    return (
+        f"{path} cannot be read as text: the byte {byte:#04x} at {error.start} is not UTF-8; save "
+        "it in this encoding (iconv -f LATIN1 -t UTF-8), unless the file is damaged"
+    )
 
 
 def file_hash(path: Path) -> str:

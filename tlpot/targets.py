@@ -89,7 +89,8 @@ def of_difference(level: str) -> str:
     return (
         f"the model's level is {level!r}: it gives a difference, not a total energy. Use "
         f"DeltaCalculator(low=..., delta=...) with a calculator of {parts[1]} (tlpot md, relax and "
-        f"frequencies: --low {parts[1]}), or tlpot.evaluate where there are labels"
+        f"frequencies: --low {parts[1]}; other programs: low={parts[1]!r}), or tlpot.evaluate "
+        "where there are labels"
     )
 
 

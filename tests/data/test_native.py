@@ -10,6 +10,7 @@ from layouts import native_file
 
 from tlpot.data import open_dataset, write_dataset, write_structures
 from tlpot.errors import DataError, OutputError, UnknownLevelError
+from tlpot.models import LIBRARY
 
 
 def by_name(dataset):
@@ -155,3 +156,21 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, error):
         write_dataset(dataset, tmp_path / "b.h5")
     assert (tmp_path / "b.h5").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "b.h5"]
+
+
+@pytest.mark.fault
+def test_parts_of_energies_that_a_file_defines_are_left_out_on_purpose(tmp_path):
+    """The labels that ship with tlpot were warned of in each training, and `--strict` refused."""
+    shipped = LIBRARY / "tlpot-qm.h5"
+    dataset = open_dataset(shipped)
+    assert "mp2_dz.corr_energy" in dataset.unused_keys
+    assert not [problem for problem in dataset.problems if problem.severity != "note"]
+    copy = tmp_path / "copy.h5"
+    copy.write_bytes(shipped.read_bytes())
+    with h5py.File(copy, "r+") as handle:
+        definitions = json.loads(handle.attrs["definitions"])
+        del definitions["mp2_dz"]
+        handle.attrs["definitions"] = json.dumps(definitions)
+    (problem,) = open_dataset(copy).problems
+    assert problem.severity == "warning"
+    assert "'mp2_dz.corr_energy'" in problem.what

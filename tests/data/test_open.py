@@ -137,6 +137,7 @@ def test_spice_is_in_bohr_with_gradients(tmp_path, values, smiles, charge):
     dataset = open_dataset(tmp_path / "spice.hdf5", "spice")
     check(dataset, values, "wb97m-d3bj/def2-tzvppd")
     assert dataset.read([0])[0].system.charge == charge
+    assert dataset.column("subset").tolist() == ["SPICE"] * len(dataset)
 
 
 def test_transition1x_is_read_reaction_by_reaction(tmp_path, values):

@@ -1,5 +1,6 @@
 """Outputs of VASP and of Quantum ESPRESSO, in small files in their layouts."""
 
+import re
 from pathlib import Path
 
 import ase
@@ -84,6 +85,59 @@ def test_smearing_and_a_killed_program_are_told(tmp_path):
     dataset = open_dataset(path, level="pbe")
     assert len(dataset) == 2
     assert any("ends before" in problem.what for problem in dataset.problems)
+
+
+def scsteps(*energies):
+    return "".join(
+        f'<scstep><energy><i name="e_fr_energy"> {e} </i><i name="e_0_energy"> {e} </i>'
+        "</energy></scstep>"
+        for e in energies
+    )
+
+
+@pytest.mark.fault
+def test_a_step_of_a_vasprun_that_did_not_converge_is_left_out(tmp_path):
+    """Its energy was a label like any other."""
+    path = vasprun(tmp_path / "vasprun.xml")
+    head, first, second = path.read_text().split("<calculation>")
+    head += '<parameters><i type="int" name="NELM"> 3 </i><i name="EDIFF"> 1e-4 </i></parameters>'
+    ended, early = scsteps(-6.9, -6.99999), scsteps(-8.5, -8.2)
+
+    def steps(*more):
+        parts = zip(more, (first, second), strict=True)
+        path.write_text(head + "".join(f"<calculation>{extra}{text}" for extra, text in parts))
+
+    steps(ended, early)
+    dataset = open_dataset(path, level="pbe")
+    assert [frame.labels["pbe"].energy for frame in dataset] == [-7.0]
+    (problem,) = dataset.problems
+    assert problem.severity == "warning"
+    assert "1 step whose electrons had not converged" in problem.what
+    steps(ended, scsteps(-7.9, -7.99999))
+    assert len(open_dataset(path, level="pbe")) == 2
+    steps(early, early)
+    with pytest.raises(DataError, match="NELM"):
+        open_dataset(path, level="pbe")
+
+
+@pytest.mark.fault
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason="ASE is installed without its samples")
+@pytest.mark.parametrize("version", [5, 6])
+def test_a_step_of_an_outcar_that_did_not_converge_is_left_out(tmp_path, version):
+    """The same of OUTCAR, in which VASP 6 says so and VASP 5 only ends without a word."""
+    path = tmp_path / "OUTCAR"
+    text = (SAMPLES / "OUTCAR_example_1").read_text()
+    assert len(open_dataset(SAMPLES / "OUTCAR_example_1", level="pbe")) == 1
+    reached = "aborting loop because EDIFF is reached"
+    assert reached in text
+    if version == 5:
+        n = max(int(k) for k in re.findall(r"Iteration +1\( *(\d+)\)", text))
+        text = re.sub(r"NELM   = +\d+;", f"NELM   = {n};", text).replace(reached, "")
+    else:
+        text = text.replace(reached, "aborting loop EDIFF was not reached (unconverged)")
+    path.write_text(text)
+    with pytest.raises(DataError, match="NELM"):
+        open_dataset(path, level="pbe")
 
 
 def test_an_output_without_a_step_names_the_file(tmp_path):

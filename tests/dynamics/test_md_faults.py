@@ -249,10 +249,24 @@ def test_the_box_around_a_molecule_is_no_volume_in_any_batch():
     np.testing.assert_allclose(stress[0], alone[0], atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["run.dcd", "run.xyz", "run.PDB"])
+@pytest.mark.parametrize("name", ["run.dcd", "run.traj", "run.PDB", "run.log"])
 def test_an_ending_is_no_format(tmp_path, capsys, name):
     """``-o run.dcd`` wrote extended XYZ to run.dcd.xyz, and a month later there was no DCD."""
     command = ["md", "H2O", "tlpot-tiny", "--level", "hf", "--steps", "1"]
     assert main([*command, "-o", str(tmp_path / name)]) != 0
     assert "write_trajectory" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a.xyz", "a.csv", "a", "a_0.5", "a.XYZ"])
+def test_the_ending_of_a_file_of_a_run_is_its_own(tmp_path, name):
+    """``-o a.xyz`` was refused, ``-o a.csv`` wrote a.csv.xyz."""
+    command = ["md", "H2O", "tlpot-tiny", "--level", "wb97x/6-31g*", "--steps", "1"]
+    assert main([*command, "-o", str(tmp_path / name)]) == 0
+    bare = "a_0.5" if name == "a_0.5" else "a"
+    endings = (".csv", ".png", ".setup.json", ".xyz")
+    written = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("."))
+    assert written == [bare + ending for ending in endings]
+    longer = ["--steps", "2", "--resume", "-o", str(tmp_path / name)]
+    assert main([*command[:-2], *longer]) == 0
+    assert len(read(tmp_path / f"{bare}.xyz", index=":")) >= 2

@@ -96,3 +96,32 @@ def test_without_any_energy_the_reference_energies_stay(tmp_path, monkeypatch, c
     assert "no training frame has an energy" in capsys.readouterr().out
     assert main([*(word for word in command if "epochs" not in word), "--overwrite", *SHIFT]) == 2
     assert "energy" in capsys.readouterr().err
+
+
+RIDGE = ["--strategy", "frozen-ridge"]
+
+
+@pytest.mark.parametrize("energies", [none, half])
+def test_a_ridge_is_fitted_to_their_forces(tmp_path, monkeypatch, energies):
+    """Frames with forces alone were left out of it, without a word."""
+    monkeypatch.chdir(tmp_path)
+    water(tmp_path / "a.xyz", energies)
+    command = ["finetune", "tlpot-tiny", "a.xyz", "--level", LEVEL, "-o", "m.safetensors"]
+    command += ["--device", "cpu", "split.by=random", "split.validation=4", "report.enabled=false"]
+    assert main([*command, *RIDGE, "strategy.strength=1e-8"]) == 0
+    model = load("m.safetensors", device="cpu")
+    (correction,) = model.corrections(LEVEL)
+    assert correction.info.fit["frames"] == 8
+    report = json.loads((tmp_path / "m.run" / "report.json").read_text())
+    assert report["overall"]["forces_mae"] < 200.0
+
+
+@pytest.mark.parametrize("words", [SHIFT, [*RIDGE, "strategy.forces=false"]])
+def test_it_is_said_how_many_are_left_out(tmp_path, monkeypatch, capsys, words):
+    """The number of frames in the report was the only hint."""
+    monkeypatch.chdir(tmp_path)
+    water(tmp_path / "a.xyz", half)
+    command = ["finetune", "tlpot-tiny", "a.xyz", "--level", LEVEL, "-o", "m.safetensors"]
+    command += ["--device", "cpu", "split.by=random", "split.validation=4", "report.enabled=false"]
+    assert main([*command, *words]) == 0
+    assert "6 frames without an energy left out" in capsys.readouterr().out

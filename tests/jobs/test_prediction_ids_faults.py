@@ -1,5 +1,6 @@
 """What else a file says of its structures goes with the predictions."""
 
+import h5py
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
@@ -66,3 +67,34 @@ def test_converted_structures_keep_their_ids(tmp_path):
         values = dict(zip(found.names, found.energy, strict=True))
         for name, value in zip(expected.names, expected.energy, strict=True):
             assert values[name] == pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.fault
+def test_a_dataset_with_ids_is_read_once(tmp_path, monkeypatch):
+    """Its geometries were read a second time, for the names of the ids."""
+    frames = []
+    for k, name in enumerate(("H2O", "CH4", "H2O")):
+        frames.append(molecule(name))
+        frames[-1].info |= {"id": f"mol{k}", "energy": -1.0}
+    data = tmp_path / "a.h5"
+    spec = {
+        "container": "extxyz", "units": {"coordinates": "angstrom", "energy": "eV"},
+        "columns": ["id"], "levels": {"hf": {"energy": "energy"}},
+    }  # fmt: skip
+    write(tmp_path / "a.xyz", frames, format="extxyz")
+    tlpot.convert_dataset(tmp_path / "a.xyz", data, spec=spec)
+    read_names, getitem = [], h5py.Dataset.__getitem__
+
+    def counted(self, *key, **options):
+        read_names.append(self.name)
+        return getitem(self, *key, **options)
+
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", counted)
+    found = tlpot.predict(MODEL, data)
+    monkeypatch.undo()
+    by_name = dict(zip(found.names, found.systems, strict=True))
+    assert {name: len(system) for name, system in by_name.items()} == {
+        "mol0": 3, "mol1": 5, "mol2": 3,
+    }  # fmt: skip
+    coordinates = [name for name in read_names if name.endswith("coordinates")]
+    assert len(coordinates) == len(set(coordinates)) == 2

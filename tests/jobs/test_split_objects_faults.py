@@ -5,8 +5,7 @@ import json
 import numpy as np
 import pytest
 import yaml
-from ase.build import molecule
-from ase.calculators.singlepoint import SinglePointCalculator
+from rattled import rattled
 
 import tlpot
 from tlpot.data import Split, load_split, open_dataset
@@ -15,28 +14,17 @@ from tlpot.errors import ConfigError, DataError
 QUIET = {"progress": False}
 
 
-def frames(n=24, shift=0.0):
-    found = []
-    for k in range(n):
-        atoms = molecule(("H2O", "CH4", "NH3")[k % 3])
-        atoms.rattle(0.05, seed=k)
-        energy = -30.0 * len(atoms) - 0.1 * k + shift
-        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=0.1 * atoms.positions)
-        found.append(atoms)
-    return found
-
-
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "a.h5"
-    tlpot.convert_dataset(frames(), path, level="a/b", **QUIET)
+    tlpot.convert_dataset(rattled(), path, level="a/b", **QUIET)
     return path
 
 
 @pytest.fixture(scope="module")
 def other_labels(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "b.h5"
-    tlpot.convert_dataset(frames(shift=1.0), path, level="c", **QUIET)
+    tlpot.convert_dataset(rattled(shift=1.0), path, level="c", **QUIET)
     return path
 
 
@@ -133,7 +121,7 @@ def test_lists_of_indices_are_told_what_takes_them(file, tmp_path):
 
 def test_a_split_holds_for_the_same_structures_only(other_labels, divided):
     with pytest.raises(DataError, match="the split was made for a dataset with SHA-256"):
-        load_split(divided, open_dataset(frames(23), level="a/b"))
+        load_split(divided, open_dataset(rattled(23), level="a/b"))
     # with other labels it holds, as its file does
     other = load_split(divided, open_dataset(other_labels))
     np.testing.assert_array_equal(other.test, divided.split.test)

@@ -1,31 +1,19 @@
 """Errors on a model's own training file are said to be that."""
 
 import pytest
-from ase.build import molecule
-from ase.calculators.singlepoint import SinglePointCalculator
+from rattled import rattled
 
 import tlpot
 
 QUIET = {"progress": False}
 
 
-def frames(n=12, shift=0.0):
-    found = []
-    for k in range(n):
-        atoms = molecule(("H2O", "CH4", "NH3")[k % 3])
-        atoms.rattle(0.05, seed=k)
-        energy = -30.0 * len(atoms) - 0.1 * k + shift
-        atoms.calc = SinglePointCalculator(atoms, energy=energy)
-        found.append(atoms)
-    return found
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("own")
-    tlpot.convert_dataset(frames(), folder / "a.h5", level="a/b", **QUIET)
-    tlpot.convert_dataset(frames(shift=1.0), folder / "b.h5", level="a/b", **QUIET)
-    tlpot.convert_dataset(frames(9), folder / "c.h5", level="a/b", **QUIET)
+    tlpot.convert_dataset(rattled(12), folder / "a.h5", level="a/b", **QUIET)
+    tlpot.convert_dataset(rattled(12, shift=1.0), folder / "b.h5", level="a/b", **QUIET)
+    tlpot.convert_dataset(rattled(9), folder / "c.h5", level="a/b", **QUIET)
     tlpot.finetune(
         "tlpot-tiny", folder / "a.h5", strategy="shift", output=folder / "m.safetensors",
         split={"by": "random", "validation": 2, "test": 2}, report={"enabled": False}, **QUIET,

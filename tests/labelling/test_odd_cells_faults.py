@@ -1,8 +1,10 @@
 """An odd number of electrons is no singlet, in periodic cells either."""
 
+import warnings
+
 import pytest
 from ase import Atoms
-from ase.build import bulk, molecule
+from ase.build import bulk, fcc111, molecule
 from ase.io import write
 
 from tlpot.calculators import TLPotCalculator
@@ -37,8 +39,23 @@ def test_even_cells_pass():
 def test_labels_say_which_multiplicity_is_taken(tmp_path):
     spec = EngineSpec(name="ase:ase.calculators.emt:EMT", level="emt")
     with pytest.warns(UserWarning, match="multiplicity"):
-        label([bulk("Al")], spec, tmp_path / "a.h5", show=False)
+        label([cell()], spec, tmp_path / "a.h5", show=False)
     label([bulk("Al", cubic=True)], spec, tmp_path / "b.h5", show=False)
+
+
+@pytest.mark.fault
+def test_a_metal_has_no_multiplicity_of_its_own(tmp_path):
+    """Each odd cell of a metal was warned of, and `--strict` refused it."""
+    spec = EngineSpec(name="ase:ase.calculators.emt:EMT", level="emt")
+    slab = fcc111("Cu", (1, 1, 3), vacuum=6.0, periodic=True)
+    assert slab.numbers.sum() % 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        label([bulk("Al"), slab], spec, tmp_path / "a.h5", show=False)
+    stated = bulk("Al")
+    stated.info["charge"] = 2
+    with pytest.warns(UserWarning, match="multiplicity"):
+        label([stated], spec, tmp_path / "b.h5", show=False)
 
 
 @pytest.mark.fault
@@ -46,8 +63,7 @@ def test_an_engine_that_reads_the_multiplicity_refuses_it(tmp_path):
     spec = EngineSpec(
         name="ase:ase.calculators.emt:EMT", level="emt", settings={"asap_cutoff": "{spin}"}
     )
-    with pytest.warns(UserWarning, match="multiplicity"):
-        found = label([bulk("Al")], spec, tmp_path / "a.h5", show=False)
+    found = label([bulk("Al")], spec, tmp_path / "a.h5", show=False)
     (failure,) = found.failures
     assert "multiplicity 1" in failure.outcome.error
 

@@ -12,6 +12,7 @@ from toys import ToyModel
 from tlpot.calculators import FragmentCalculator, TLPotCalculator
 from tlpot.errors import ConfigError, GeometryError, MissingExtraError, TLPotError, TLPotWarning
 from tlpot.fragments.layer import openmm_topology
+from tlpot.models import Potential, preset, save
 from tlpot.structures import build_peptide
 from tlpot.topology import perceive_topology
 
@@ -456,6 +457,18 @@ def test_settings_that_make_no_sense(water, settings, error, words):
 
     with pytest.raises(error, match=words):
         run()
+
+
+@pytest.mark.fault
+def test_a_difference_alone_is_refused_where_the_system_is_made(water, tmp_path):
+    """OpenMM went as far as the first energy, and said it as an error of its own."""
+    path = tmp_path / "delta.safetensors"
+    none = {"high - low": dict.fromkeys((1, 6, 7, 8), 0.0)}
+    save(Potential.create(preset("tiny", (1, 6, 7, 8)), none), path)
+    with pytest.raises(ConfigError, match=r"difference.*low="):
+        MLPotential("tlpot", model=str(path)).createSystem(water.topology)
+    both = MLPotential("tlpot", model=str(path), low=TLPotCalculator(ToyModel()))
+    assert both.createMixedSystem(water.topology, water.system(), [0, 1, 2]).getNumForces() > 1
 
 
 def test_regions_that_make_no_sense(peptide, water):

@@ -18,7 +18,7 @@ from tlpot.active_learning.config import ActiveConfig, Candidates, open_candidat
 from tlpot.active_learning.simulation import SimulatedCampaign, simulate
 from tlpot.active_learning.surrogate import RUN, Surrogate, knows_uncertainty
 from tlpot.errors import DataError
-from tlpot.files import sole_folder, write_text
+from tlpot.files import check_text, sole_folder, write_text
 from tlpot.models import save
 from tlpot.numbers import Floats, Ints, counted
 from tlpot.presentation import COLOURS, Result, Table, add_legend, drawn, make_figure
@@ -360,6 +360,7 @@ def _read_table(file: Path, title: str, candidates: Candidates) -> LabelledRound
     Raises:
         DataError: there are empty cells, or what is in one is no label.
     """
+    check_text(file)
     rows = list(csv.reader(io.StringIO(file.read_text(encoding="utf-8-sig"))))
     head, body = (rows[0], [row for row in rows[1:] if any(row)]) if rows else ([], [])
     if head != [*_COLUMNS, title] or any(len(row) != len(head) for row in body):

@@ -19,7 +19,7 @@ DEVICE = "cpu, cuda, ...; default CUDA if there is one"
 ENGINE = "engine whose features the model reads, if it does, such as torch:FILE"
 PART = "of --split; default test, or validation where there are no test frames"
 SPEC = "layout of the data, if it is not tlpot's own"
-KEYS = "names of labels: energy=E_dft, or 'gap@hse06=COLUMN, UNIT, intensive'"
+KEYS = "names of labels: energy=E_dft, or 'gap@hse06=COLUMN, UNIT, intensive'; charge=-1 for all"
 
 FRAGMENT_OPTIONS = ("set", "low", "low_level", "charges", "dispersion", "trained_charges")
 """Those that mean nothing without a scheme."""

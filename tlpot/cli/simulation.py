@@ -36,7 +36,11 @@ def add_md_arguments(parser: argparse.ArgumentParser) -> None:
     add("--log-every", "steps between frames", 10)
     about = "end the run there: 'domain<0.05', 'energy_std>0.2', 'temperature>900', ..."
     add("--stop-when CONDITION", about, action="append", default=[])
-    add("-o --output", "path of the files without ending, or a folder", "md")
+    add(
+        "-o --output",
+        "path of the files without ending, or of the trajectory (.xyz), or a folder",
+        "md",
+    )
     there = parser.add_mutually_exclusive_group()
     options.declare(there, "--resume", "go on with the run in --output", False)
     options.declare(there, "--overwrite", "replace the run in --output", False)

@@ -92,13 +92,14 @@ if TYPE_CHECKING:
         reduced_formula,
     )
     from tlpot.data.store import MemoryStore, Section
-    from tlpot.data.summary import LevelSummary, Summary, definitions_of, summarize
+    from tlpot.data.summary import ElectronCheck, LevelSummary, Summary, definitions_of, summarize
     from tlpot.data.views import (
         DatasetWithLabels,
         DifferenceDataset,
         LowValues,
         NeutralDataset,
         beneath_views,
+        with_difference,
     )
     from tlpot.data.xyz_file import is_xyz, parse_xyz_atoms, read_xyz_atoms
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -283,9 +284,14 @@ class ArrayDataset(FrameSequence):
         return self._labelled[level, kind]
 
     def attributes(self, group: str | None = None) -> Mapping[str, Any]:
-        """Returns what the file says of a molecule beside its frames; None: of itself."""
+        """Returns what the file says of a molecule beside its frames; None: of itself.
+
+        Columns that a description names are among it, so that they outlive a conversion.
+        """
         if group is None:
-            return self._store.attributes()
+            root, named = self._store.attributes(), dict.fromkeys(self._spec.columns, "")
+            described = named and not root.keys() & {"columns", "units"}
+            return {**root, "columns": json.dumps(named)} if described else root
         section = self._section_of.get(group)
         return {} if section is None else self._store.attributes(section)
 
@@ -297,18 +303,20 @@ class ArrayDataset(FrameSequence):
     def column(self, key: str) -> NDArray:
         """Returns an array of the file with one value for each frame, as stored, or as text.
 
+        A section may have one value for all of its frames.
+
         Raises:
             DataError: not every section has it, or it has another shape.
         """
         parts = []
         for k, section in enumerate(self._store.sections):
             n_rows = self._index.n_rows[k]
-            if section.shapes.get(key, ())[:1] != (n_rows,) or len(section.shapes[key]) != 1:
+            if section.shapes.get(key, None) not in ((n_rows,), (1,), ()):
                 raise DataError(
                     f"{section.label} has no array {key!r} of {n_rows} values, one for each "
-                    f"frame{nearest(key, section.shapes)}"
+                    f"frame, or one for all{nearest(key, section.shapes)}"
                 )
-            stored = self._store.read(k, key)
+            stored = np.broadcast_to(np.asarray(self._store.read(k, key)), n_rows)
             if stored.dtype.kind in "OS":
                 texts = [x.decode() if isinstance(x, bytes) else str(x) for x in stored.tolist()]
                 stored = np.array(texts, dtype=np.str_)

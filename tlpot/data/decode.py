@@ -122,7 +122,8 @@ class Decoder:
         if spec.stress_sign == "compressive":
             self._stress = -self._stress
         for key in (
-            spec.cell, spec.pbc, spec.charge, spec.charge_smiles, spec.spin, *_named_labels(spec)
+            spec.cell, spec.pbc, spec.charge_key, spec.charge_smiles, spec.spin_key,
+            *_named_labels(spec),
         ):  # fmt: skip
             held = [key in section.shapes for section in store.sections]
             if key and held and not any(held):
@@ -137,7 +138,7 @@ class Decoder:
         """Every array the description mentions."""
         spec = self._spec
         keys = [spec.numbers, spec.coordinates, spec.offsets, spec.counts, spec.cell, spec.pbc]
-        keys += [spec.charge, spec.charge_smiles, spec.spin, spec.group, *spec.columns]
+        keys += [spec.charge_key, spec.charge_smiles, spec.spin_key, spec.group, *spec.columns]
         keys += [key for level in spec.levels.values() for key in level.keys]
         return tuple(key for key in keys if key)
 
@@ -163,8 +164,8 @@ class Decoder:
         positions = self._read(section, spec.coordinates, rows) * self._length
         cell = self._by_row(section, spec.cell, rows, 2)
         pbc = self._by_row(section, spec.pbc, rows, 1)
-        charge = self._by_row(section, spec.charge, rows, 0)
-        spin = self._by_row(section, spec.spin, rows, 0)
+        charge = self._by_row(section, spec.charge_key, rows, 0)
+        spin = self._by_row(section, spec.spin_key, rows, 0)
         if spec.charge_smiles:
             charge = np.full(n_rows, self._smiles_charge(section))
         return Geometry(
@@ -174,12 +175,12 @@ class Decoder:
             if cell is None
             else as_numbers(cell, self._where(section, spec.cell)) * self._length,
             pbc=None if pbc is None else as_periodic(pbc, self._where(section, spec.pbc)),
-            charge=np.zeros(n_rows, dtype=np.int64)
+            charge=np.full(n_rows, spec.charge if isinstance(spec.charge, int) else 0, np.int64)
             if charge is None
-            else as_whole(charge, self._where(section, spec.charge)),
-            spin=np.ones(n_rows, dtype=np.int64)
+            else as_whole(charge, self._where(section, spec.charge_key)),
+            spin=np.full(n_rows, spec.spin if isinstance(spec.spin, int) else 1, np.int64)
             if spin is None
-            else as_whole(spin, self._where(section, spec.spin)),
+            else as_whole(spin, self._where(section, spec.spin_key)),
         )
 
     def has_level(self, section: int, level: str) -> bool:

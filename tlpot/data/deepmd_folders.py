@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tlpot.data.store import as_elements, as_numbers
 from tlpot.data.xyz_file import XYZFrame
 from tlpot.errors import DataError
+from tlpot.files import check_text
 
 TYPES = "type.raw"
 _NAMES = "type_map.raw"
@@ -113,6 +114,7 @@ def _names(folder: Path) -> list[str]:
             f"{folder} has no {_NAMES}, so its types are of no known elements; write their symbols "
             "into it, one for each line in the order of the types (type_map of the training)"
         )
+    check_text(path)
     return path.read_text(encoding="utf-8-sig").split()
 
 

@@ -251,7 +251,6 @@ def _extxyz_row(
     name, which = f"{path.name}[{frame.number}]", f"frame {frame.number}"
     if named_by:
         name, which = f"{path.name}/{frame.info[named_by]}", str(frame.info[named_by])
-    kind = str(frame.info.get("config_type", "")).lower().replace("_", "").replace(" ", "")
     group = str(frame.info[spec.group]) if spec.group and spec.group in frame.info else None
     try:
         stated = _stated(frame, spec)
@@ -266,8 +265,13 @@ def _extxyz_row(
         group=group,
         labels=frame_labels(frame, name, spec, keys),
         stated=stated,
-        isolated=len(frame) == 1 and kind == "isolatedatom",
+        isolated=_is_free_atom(frame),
     )
+
+
+def _is_free_atom(frame: XYZFrame) -> bool:
+    kind = str(frame.info.get("config_type", "")).lower().replace("_", "").replace(" ", "")
+    return len(frame) == 1 and kind == "isolatedatom"
 
 
 def _stated(frame: XYZFrame, spec: DataSpec) -> StatedCharge:
@@ -277,6 +281,10 @@ def _stated(frame: XYZFrame, spec: DataSpec) -> StatedCharge:
     arrays = dict(frame.arrays)
     keys: dict[str, str | None] = {}
     for quantity, key in (("charge", spec.charge), ("spin", spec.spin)):
+        if isinstance(key, int):  # free atoms are neutral, each with a multiplicity of its own
+            keys[f"{quantity}_key"] = f"stated {quantity}"
+            info |= {} if _is_free_atom(frame) else {f"stated {quantity}": key}
+            continue
         only = quantity in spec.named or key not in (None, quantity)
         # a key that no frame has reads nothing
         keys[f"{quantity}_key"] = (key or "") if only else None
@@ -389,7 +397,8 @@ def _check_present(
                 named or (quantity == "energy" and not forces)
             ):
                 _raise_absent(path, rows, quantity, named)
-    stated = zip(("charge", "spin"), (spec.charge, spec.spin), _state_columns(spec), strict=True)
+    keys_of = (spec.charge_key, spec.spin_key)
+    stated = zip(("charge", "spin"), keys_of, _state_columns(spec), strict=True)
     for state, key, column in stated:
         named = [key] if key and (key != state or state in spec.named) else []
         if energies and named and column not in present:

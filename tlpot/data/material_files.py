@@ -26,6 +26,7 @@ from tlpot.data.deepmd_folders import TYPES, deepmd_systems, read_deepmd
 from tlpot.data.structure_tables import ID, structure_table
 from tlpot.data.xyz_file import OPENERS, XYZFrame, read_xyz
 from tlpot.errors import DataError
+from tlpot.files import check_text, not_utf8
 from tlpot.numbers import counted
 
 TABLE = "id_prop.csv"
@@ -102,6 +103,7 @@ def read_materials(path: Path, *, table: bool = True) -> MaterialFrames:
 
 
 def _json(path: Path) -> Any:
+    check_text(path)
     try:
         with OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8-sig") as handle:
             return json.load(handle)
@@ -225,6 +227,7 @@ def _read_table(
     path: Path, ids: Container[str]
 ) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
     """Returns the values of each id, and which columns are text; `ids` are those of structures."""
+    check_text(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             lines = [(k, row) for k, row in enumerate(csv.reader(handle), 1) if any(row)]
@@ -232,7 +235,9 @@ def _read_table(
         raise DataError(
             f"{path.parent} has no {path.name} with a line 'id,value' for each structure"
         ) from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise DataError(not_utf8(path, error)) from error
+    except (OSError, csv.Error) as error:
         raise DataError(f"{path} cannot be read ({error})") from error
     cells = [(k, [cell.strip() for cell in row]) for k, row in lines]
     width = len(cells[0][1]) if cells else 0

@@ -97,6 +97,9 @@ def read_native_spec(path: Path) -> DataSpec:
     columns += [f"split.{name}" for name in attributes["splits"]]
     columns += [*FRAGMENT_COLUMNS, *sorted(parents)] if fragments else PROVENANCE
     columns += [name for name in attributes["columns"] if name not in columns]
+    # parts of an energy, say, of which the file states what they are and that they are no level
+    parts = {*attributes["definitions"]} - {*attributes["levels"]}
+    unread = sorted(name for name in present if name.rpartition(".")[0] in parts)
     needed = ["coordinates"]
     if any(level.energy for level in levels.values()) or not levels:
         needed.append("energy")
@@ -116,6 +119,7 @@ def read_native_spec(path: Path) -> DataSpec:
             sign="force",
             levels=levels,
             columns=tuple(name for name in columns if name in present),
+            unread=tuple(unread),
             unlabelled=unlabelled and (fragments or not levels),
             **cast(dict[str, Any], {name: name for name in OPTIONAL if name in present}),
         )

@@ -31,6 +31,7 @@ from tlpot.data.stated_units import with_stated_units
 from tlpot.data.store import Store, check_stated_units, npz_names, npz_store, read_npz
 from tlpot.data.xyz_file import XYZFrame, is_xyz
 from tlpot.errors import ConfigError, DataError
+from tlpot.files import check_text
 from tlpot.levels import choose_level, difference_parts
 
 PathLike = str | os.PathLike[str]
@@ -47,6 +48,10 @@ class Source:
     spec: SpecSource | None = None
     level: str | None = None
     keys: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.keys:  # numbers of a YAML file or of Python
+            object.__setattr__(self, "keys", {name: str(key) for name, key in self.keys.items()})
 
 
 DataSource = (
@@ -168,6 +173,8 @@ def _open(source: Source) -> ArrayDataset:
     if not os.fspath(source.path):
         raise DataError("the name of a file is empty")
     path = Path(source.path)
+    if path.is_file():
+        check_text(path)
     if is_material_file(path):
         return _open_materials(path, source)
     if path.suffix.lower() == ".traj":

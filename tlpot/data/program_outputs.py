@@ -7,6 +7,7 @@ what ASE returns of them has lost the charge.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -15,6 +16,7 @@ from ase import Atoms
 
 from tlpot.data.dataset import Problem
 from tlpot.data.orca_outputs import BANNER, read_orca
+from tlpot.data.vasp_convergence import outcar_unconverged, vasprun_unconverged
 from tlpot.data.xyz_file import OPENERS
 from tlpot.errors import DataError
 from tlpot.numbers import counted
@@ -73,6 +75,8 @@ def read_output(path: Path, kind: Kind) -> ProgramOutput:
                 steps = _steps(handle, kind)
         with OPENERS.get(path.suffix, open)(path, "rt") as handle:
             complete = kind != "vasprun.xml" or any("</modeling>" in line for line in handle)
+        with OPENERS.get(path.suffix, open)(path, "rt") as handle:
+            unconverged = _unconverged(handle, kind)
     except DataError:
         raise
     except Exception as error:  # the readers raise a dozen kinds for damage
@@ -80,6 +84,17 @@ def read_output(path: Path, kind: Kind) -> ProgramOutput:
             f"{path} cannot be read as {kind} ({type(error).__name__}: {error}); was the program "
             "stopped before its first step was complete?"
         ) from error
+    ended = [at for at, early in zip_longest(steps, unconverged) if at is not None and not early]
+    if n_early := len(steps) - len(ended):
+        if not ended:
+            raise DataError(
+                f"{path}: the electrons had converged in no step of this {kind} (NELM reached); "
+                "compute it again with a larger NELM, or another ALGO or mixing"
+            )
+        left_out.append(
+            f"{counted(n_early, 'step')} whose electrons had not converged (NELM reached) left out"
+        )
+        steps = ended
     whole = [atoms for atoms in steps if atoms.calc is not None and "energy" in atoms.calc.results]
     if not whole:
         raise DataError(f"{path}: no step of this {kind} has an energy")
@@ -111,6 +126,13 @@ def _steps(handle: Any, kind: Kind) -> list[Atoms]:
 
     found = (read_vasp_xml if kind == "vasprun.xml" else read_vasp_out)(handle, index=every)
     return cast(list[Atoms], list(found))
+
+
+def _unconverged(handle: Any, kind: Kind) -> list[bool]:
+    """Returns which steps ended before their electrons had converged; pw.x writes no such ones."""
+    if kind == "OUTCAR":
+        return outcar_unconverged(handle)
+    return vasprun_unconverged(handle) if kind == "vasprun.xml" else []
 
 
 def _smearing(atoms: Atoms) -> float:

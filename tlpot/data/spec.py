@@ -215,9 +215,9 @@ class DataSpec:
             `numbers` and `coordinates`, however deep.
         cell: [3, 3] or [M, 3, 3], rows are lattice vectors.
         pbc: [3] or [M, 3].
-        charge: total charge, one number or [M].
+        charge: total charge, one number or [M]; or a whole number, which is that of every frame.
         charge_smiles: a SMILES string whose formal charges add up to the charge.
-        spin: multiplicity, one number or [M].
+        spin: multiplicity, likewise.
         group: extended XYZ only: the key of the comment line that names the molecule.
         sign: whether the arrays called forces hold the force or the gradient.
         stress_sign: whether arrays called stress are positive under tension (ASE) or, as a
@@ -244,9 +244,9 @@ class DataSpec:
     groups: str = "*"
     cell: str | None = None
     pbc: str | None = None
-    charge: str | None = None
+    charge: str | int | None = None
     charge_smiles: str | None = None
-    spin: str | None = None
+    spin: str | int | None = None
     group: str | None = None
     sign: Literal["force", "gradient"] | None = None
     stress_sign: Literal["tensile", "compressive"] = "tensile"
@@ -258,7 +258,21 @@ class DataSpec:
     unlabelled: bool = False
     named: tuple[str, ...] = ()
 
+    @property
+    def charge_key(self) -> str | None:
+        """The array of the charges, if one is named."""
+        return self.charge if isinstance(self.charge, str) else None
+
+    @property
+    def spin_key(self) -> str | None:
+        """The array of the multiplicities, if one is named."""
+        return self.spin if isinstance(self.spin, str) else None
+
     def __post_init__(self) -> None:
+        if isinstance(self.spin, int) and self.spin < 1:
+            raise ConfigError(f"spin is {self.spin}, expected a multiplicity 2S + 1, 1 or more")
+        if self.charge_smiles and self.charge is not None:
+            raise ConfigError("charge and charge_smiles say the same; keep one of them")
         if self.offsets and self.counts:
             raise ConfigError("offsets and counts say the same; keep one of them")
         if (self.offsets or self.counts) and self.container == "extxyz":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast, get_args
@@ -150,11 +151,17 @@ def _with_units(
     return replace(spec, units=stated, sign=sign, stress_sign=stress_sign), names
 
 
+def _number(key: str) -> str | int:
+    """Returns what states a charge or multiplicity: a whole number, or the name of an array."""
+    return int(key) if re.fullmatch(r"\s*[+-]?\d+\s*", key) else key
+
+
 def with_keys(spec: DataSpec, keys: Mapping[str, str]) -> DataSpec:
     """Returns the description with arrays renamed: ``{"energy": "energy_xtb"}``.
 
     Of extended XYZ the name of a label may have a unit: ``REF_energy, hartree``. An empty name for
-    ``forces``, ``stress``, ``charge`` or ``spin`` has none read. Names of properties are for
+    ``forces``, ``stress``, ``charge`` or ``spin`` has none read, and a whole number for the last
+    two is that of every frame. Names of properties are for
     `select_level`.
 
     Raises:
@@ -182,8 +189,10 @@ def with_keys(spec: DataSpec, keys: Mapping[str, str]) -> DataSpec:
         name = energies[0]
         spec, renamed = _with_units(spec, labels)
         levels[name] = replace(levels[name], **renamed)  # type: ignore[arg-type]
-    structure: dict[str, str | None] = {
-        quantity: key for quantity, key in keys.items() if quantity in _STRUCTURE_KEYS
+    structure: dict[str, str | int | None] = {
+        quantity: _number(key) if quantity in ("charge", "spin") else key
+        for quantity, key in keys.items()
+        if quantity in _STRUCTURE_KEYS
     }
     for quantity, key in keys.items():
         if not key.partition(",")[0].strip():

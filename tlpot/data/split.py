@@ -22,6 +22,7 @@ from tlpot.data.split_groups import (
     kept_together,
     only_properties,
 )
+from tlpot.data.views import beneath_views
 from tlpot.errors import DataError, nearest
 from tlpot.levels import level_words
 from tlpot.numbers import counted
@@ -173,7 +174,7 @@ def _divided(
         test=parts[2],
         by=by if by != "key" else f"key {key}",
         seed=seed,
-        content_hash=dataset.content_hash,
+        content_hash=beneath_views(dataset).content_hash,
     )
 
 
@@ -260,7 +261,7 @@ def _leave_out_elements(
         test=parts[0],
         by=by,
         seed=seed,
-        content_hash=dataset.content_hash,
+        content_hash=beneath_views(dataset).content_hash,
     )
 
 

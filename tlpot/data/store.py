@@ -250,8 +250,8 @@ def check_shapes(section: Section, spec: DataSpec) -> None:
     for key, options in (
         (spec.cell, {(3, 3), (m, 3, 3)}),
         (spec.pbc, {(3,), (m, 3)}),
-        (spec.charge, {(), (1,), (m,)}),
-        (spec.spin, {(), (1,), (m,)}),
+        (spec.charge_key, {(), (1,), (m,)}),
+        (spec.spin_key, {(), (1,), (m,)}),
     ):
         if key:
             expected[key] = options

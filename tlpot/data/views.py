@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tlpot.data.dataset import Dataset, Frame, FrameSequence, LabelKind, Labels, LevelInfo, Problem
 from tlpot.errors import DataError, UnknownLevelError, nearest
-from tlpot.levels import canonical_level, choose_level, difference_level
+from tlpot.levels import canonical_level, choose_level, difference_level, difference_parts
 from tlpot.targets import Quantity, unit_ratio
 
 _KINDS: tuple[LabelKind, ...] = ("energy", "forces", "stress")
@@ -384,6 +384,30 @@ class DifferenceDataset(DatasetView):
         if self.values is None:
             return high & self.dataset.labelled(self.low, kind)
         return high & self.values.known(kind)
+
+
+def with_difference(dataset: Dataset, level: str) -> Dataset:
+    """Returns a dataset with a level ``high - low``, made of the two where it has none.
+
+    Args:
+        dataset: the frames, with labels at both levels.
+        level: the name of the difference; with any other name nothing is done.
+
+    Raises:
+        UnknownLevelError: the dataset lacks one of the levels.
+        DataError: see `DifferenceDataset`.
+    """
+    parts, asked = difference_parts(level), canonical_level(level)
+    if parts is None or asked in dataset.levels:
+        return dataset
+    high, low = parts
+    if high in dataset.levels and low not in dataset.levels:
+        raise UnknownLevelError(
+            f"{dataset.path}: no labels at {low}, from which {asked} is the difference (there are "
+            f"{', '.join(dataset.levels)}); compute them first, into one file: tlpot label FILE "
+            f"--engine {low} -o BOTH.h5"
+        )
+    return DifferenceDataset(dataset, high, low)
 
 
 def _complete(values: NDArray[np.float64] | None) -> NDArray[np.float64] | None:

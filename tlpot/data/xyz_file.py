@@ -1,8 +1,7 @@
 """XYZ files, plain or extended, as frames of named numbers; nothing is interpreted here.
 
-The format is that of ASE (``ase.io.extxyz``), read strictly: a key that is given twice, a line
-with more columns than ``Properties`` says or an open quotation mark is an error, because each of
-them would otherwise lose something that the file holds.
+The format is that of ASE (``ase.io.extxyz``), read strictly: a key that is given twice, columns
+that ``Properties`` lacks and open quotation marks are errors; else something would be lost.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 
 from tlpot.data.program_comments import read_program_comment, units_beside, worth_a_warning
 from tlpot.errors import DataError, TLPotWarning
+from tlpot.files import not_utf8
 
 _CLOSING = {'"': '"', "'": "'", "[": "]", "{": "}"}
 _INTEGER = re.compile(r"[+-]?\d+")
@@ -197,7 +197,9 @@ def read_xyz(path: Path) -> Iterator[XYZFrame]:
             yield from _frames(handle, path)
     except FileNotFoundError:
         raise DataError(f"no such file: {path}") from None
-    except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError) as error:
+    except UnicodeDecodeError as error:
+        raise DataError(not_utf8(path, error)) from error
+    except (OSError, EOFError, lzma.LZMAError) as error:
         raise DataError(f"{path} cannot be read ({error})") from error
 
 

@@ -46,6 +46,33 @@ _FREE = ("steps",)
 """Settings that a resumed run may change."""
 
 
+_ENDINGS = (".xyz", ".csv", ".png", ".setup.json")
+_OTHER_FORMATS = frozenset({
+    ".extxyz", ".dcd", ".xtc", ".trr", ".nc", ".netcdf", ".traj", ".pdb", ".cif", ".h5", ".hdf5",
+    ".h5md", ".lammpstrj", ".dump", ".gro", ".db", ".json", ".log", ".txt", ".tsv", ".dat", ".pdf",
+    ".svg", ".jpg", ".gz", ".zip", ".npz", ".vasp", ".poscar", ".xdatcar",
+})  # fmt: skip
+"""What somebody may mean for a format; other endings, as in ``md_0.5``, are part of a name."""
+
+
+def _prefix(out: Path) -> Path:
+    """Returns the path of a run's files without ending."""
+    if out.is_dir():
+        return out / "md"
+    for ending in _ENDINGS:
+        if out.name.lower().endswith(ending) and out.name.lower() != ending:
+            return out.with_name(out.name[: -len(ending)])
+    if out.suffix.lower() in _OTHER_FORMATS:
+        bare = out.with_suffix("")
+        raise OutputError(
+            f"output (--output) {out} ends in {out.suffix}, in which nothing is written; expected "
+            f"a path without ending, or with .xyz: the trajectory is {bare}.xyz, with velocities "
+            f"and forces, the log {bare}.csv. tlpot.structures.write_trajectory makes DCD and XTC "
+            "of it, ase convert other formats"
+        )
+    return out
+
+
 class MDRecord:
     """A trajectory (extended XYZ with velocities and forces) and a log (CSV).
 
@@ -56,17 +83,17 @@ class MDRecord:
     a row and a killed run loses at most one frame. Beside them is what the run was started with.
 
     Args:
-        out: path without ending; ``.xyz``, ``.csv``, ``.png`` and ``.setup.json`` are appended.
-            A folder stands for ``md`` inside it.
+        out: path without ending; ``.xyz``, ``.csv``, ``.png`` and ``.setup.json`` are appended,
+            and may be there. A folder stands for ``md`` inside it.
+
+    Raises:
+        OutputError: the ending of a format that is not written.
     """
 
     def __init__(self, out: PathLike) -> None:
-        prefix = Path(out)
-        if prefix.is_dir():
-            prefix = prefix / "md"
+        prefix = _prefix(Path(out))
         self.trajectory, self.log, self.plot, self.setup = (
-            prefix.with_name(prefix.name + ending)
-            for ending in (".xyz", ".csv", ".png", ".setup.json")
+            prefix.with_name(prefix.name + ending) for ending in _ENDINGS
         )
         self.samples: list[Sample] = []
         self.extras: tuple[str, ...] = ()

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
         check_electrons,
         check_model_name,
         gives_stress,
-        has_possible_spin,
     )
     from tlpot.engines.mmff import MMFF94, MMFF94Calculator
     from tlpot.engines.model import ModelEngine, ModelSettings, label_name

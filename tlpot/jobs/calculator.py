@@ -39,7 +39,7 @@ from tlpot.models import CalculatorModel, LevelView, TrainedModel, load
 from tlpot.presentation import progress_bar
 from tlpot.structures import NOTES, read_structure
 from tlpot.system import System, check_system
-from tlpot.targets import is_property
+from tlpot.targets import is_property, of_difference
 
 Structure = str | os.PathLike[str] | Atoms
 """A file (its last frame), one of ASE's molecules by name, or atoms, which are copied."""
@@ -147,12 +147,14 @@ class EnergyMethod:
         """Returns the method with its models loaded, for several structures or for what they are.
 
         Raises:
-            ConfigError: no model, or a level that does not apply.
+            ConfigError: no model, a level that does not apply, or a model of a difference alone.
             ModelFileError, UnknownLevelError: see `FragmentCalculator`.
         """
         options = {"device": self.device, "dtype": self.dtype}
         model = _opened(self.model, self.level, options)
         if self.low is None:
+            if self.scheme is None and _low_of(model, None) is not None:
+                raise ConfigError(of_difference(model.level))
             return replace(self, model=model)
         if self.scheme is not None:
             return replace(self, model=model, low=_opened(self.low, self.low_level, options))

@@ -29,11 +29,12 @@ from tlpot.data import (
     reduced_formula,
     structures_hash,
     with_any_label,
+    with_difference,
 )
 from tlpot.errors import ConfigError, DataError, UnknownElementError, UnknownLevelError
 from tlpot.files import file_hash
 from tlpot.labelling import read_structures
-from tlpot.levels import level_words
+from tlpot.levels import difference_parts, level_words
 from tlpot.models import Ensemble, ModelCard, Potential, TrainedModel
 from tlpot.targets import is_property
 
@@ -101,7 +102,8 @@ class DataSettings:
         files: one file, or several that hold different frames.
         spec: name, path or content of the layout's description; None for tlpot's own layout.
         level: level of theory of the labels, where the file does not say.
-        keys: names of the labels, where the file uses its own: ``{energy: E_dft}``.
+        keys: names of the labels, where the file uses its own: ``{energy: E_dft}``; a whole number
+            for ``charge`` or ``spin`` is that of every frame.
         charges: ``ignore`` has every frame read as a neutral singlet, for a model that reads no
             charges and molecules whose charge follows from their atoms.
         assumed: level of the labels where neither the file nor `level` says: the one to learn.
@@ -111,7 +113,7 @@ class DataSettings:
     files: tuple[Path, ...]
     spec: str | Mapping[str, Any] | None = None
     level: str | None = None
-    keys: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str | int] = field(default_factory=dict)
     charges: Literal["read", "ignore"] = "read"
     assumed: str | None = field(default=None, compare=False, repr=False, metadata=IN_MEMORY)
     dataset: Dataset | None = field(default=None, compare=False, repr=False, metadata=IN_MEMORY)
@@ -127,19 +129,25 @@ class DataSettings:
         return NeutralDataset(dataset) if self.charges == "ignore" else dataset
 
     def _opened(self, every_level: bool) -> Dataset:
-        if self.dataset is not None:
-            return self.dataset
-        paths = list(self.files)
-        # what a property is at another level is a line that a model has to beat
         asked = self.level or self.assumed
+        if self.dataset is not None:
+            return self.dataset if asked is None else with_difference(self.dataset, asked)
+        paths, keys = list(self.files), {name: str(key) for name, key in self.keys.items()} or None
+        if asked is not None and difference_parts(asked) is not None:
+            try:
+                found = open_dataset(paths, self.spec, keys=keys)
+            except UnknownLevelError:  # the files do not say what they hold, but the user does
+                pass
+            else:
+                return with_difference(found, asked)
+        # what a property is at another level is a line that a model has to beat
         every_level = every_level or (asked is not None and is_property(asked))
         if every_level and all(is_property(name) for name in self.keys):
             try:
-                return open_dataset(paths, self.spec, keys=self.keys or None)
+                return open_dataset(paths, self.spec, keys=keys)
             except UnknownLevelError:
                 if self.level is None and self.assumed is None:
                     raise
-        keys = self.keys or None
         try:
             return open_dataset(paths, self.spec, level=self.level, keys=keys)
         except UnknownLevelError:
@@ -178,6 +186,12 @@ def check_elements(parent: TrainedModel, dataset: Dataset, name: str) -> None:
             f"not know; it knows {known}. Choose a parent with these elements, or leave these "
             "molecules out"
         )
+
+
+def kept_low(parent: Potential, level: str) -> dict[str, Any]:
+    """Returns the engine below a difference as the card of the model that is continued has it."""
+    low = parent.card.dataset.get("low")
+    return {"low": low} if low and difference_parts(level) is not None else {}
 
 
 def only_level(level: str | Sequence[str] | None) -> str | None:
@@ -319,13 +333,29 @@ def _labelled(split: Split, dataset: Dataset, level: str | Sequence[str]) -> Spl
     return _restricted(split, with_any_label(dataset, level), f"a label at {level_words(level)}")
 
 
-def with_energies(split: Split, dataset: Dataset, level: str) -> Split:
+def with_energies(
+    split: Split, dataset: Dataset, level: str, *, or_forces: bool = False
+) -> tuple[Split, int]:
     """Leaves out frames without an energy at `level`, for what learns from nothing else.
+
+    Args:
+        split: the frames.
+        dataset: where they are from.
+        level: canonical.
+        or_forces: keep frames with forces, too.
+
+    Returns:
+        The others, and how many were left out.
 
     Raises:
         DataError: a part that has frames would lose them all.
     """
-    return _restricted(split, dataset.labelled(level), f"an energy at {level}")
+    known, what = dataset.labelled(level), "an energy"
+    if or_forces:
+        known, what = known | dataset.labelled(level, "forces"), "an energy or forces"
+    kept = _restricted(split, known, f"{what} at {level}")
+    before, after = (len(s.train) + len(s.validation) + len(s.test) for s in (split, kept))
+    return kept, before - after
 
 
 def _restricted(split: Split, known: NDArray[np.bool_], what: str) -> Split:

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from tlpot.calculators import FragmentMethod
 from tlpot.data import (
     Dataset,
-    DifferenceDataset,
     SplitPart,
     SplitSource,
     load_split,
     split_words,
     with_any_label,
+    with_difference,
 )
 from tlpot.energy import known_value
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
@@ -30,7 +30,7 @@ from tlpot.fragments import Scheme
 from tlpot.jobs.data_sources import as_trained, trained_on
 from tlpot.jobs.datasets import DataFiles
 from tlpot.jobs.property_jobs import check_quantity
-from tlpot.levels import canonical_level, choose_level, difference_parts
+from tlpot.levels import choose_level, difference_parts
 from tlpot.models import LevelModel, TrainedModel, load
 from tlpot.presentation import Result, drawn
 from tlpot.torch_mode import choose_device
@@ -292,24 +292,13 @@ def open_labels(files: DataFiles, model: TrainedModel) -> Dataset:
     wanted = files.level
     if wanted is None and len(model.levels) == 1:
         wanted = model.levels[0]
-    parts = None if wanted is None else difference_parts(wanted)
-    if wanted is None or parts is None:
+    if wanted is None or difference_parts(wanted) is None:
         return files.open()
     try:
         dataset = replace(files, level=None).open()
     except UnknownLevelError:  # the files do not say what they hold, but the user does
         return files.open()
-    asked = canonical_level(wanted)
-    if asked in dataset.levels:
-        return dataset
-    high, low = (canonical_level(part) for part in parts)
-    if high in dataset.levels and low not in dataset.levels:
-        raise UnknownLevelError(
-            f"{files.words}: no labels at {low}, from which {asked} is the difference (there are "
-            f"{', '.join(dataset.levels)}); compute them first, into one file: tlpot label FILE "
-            f"--engine {low} -o BOTH.h5"
-        )
-    return DifferenceDataset(dataset, *parts)
+    return with_difference(dataset, wanted)
 
 
 def told_properties(model: TrainedModel) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from tlpot.errors import ConfigError, OutputError
 from tlpot.jobs.data_sources import (
     check_charges,
     check_elements,
+    kept_low,
     known_charges,
     with_energies,
 )
@@ -69,6 +71,7 @@ from tlpot.models import (
     same_readout,
     to_bytes,
 )
+from tlpot.numbers import counted
 from tlpot.targets import is_property
 from tlpot.torch_mode import choose_device
 from tlpot.training import LossSettings, Processes, TrainingPlan, TrainingSettings
@@ -183,8 +186,9 @@ def prepare_finetune(
     check_elements(parent, dataset, config.parent)
     split = config.split.divide(dataset, level, keep_elements=config.defaults > 1)
     suspicions = label_warnings(dataset, level, split.train)
-    if chosen.defaults is None:  # what has no epochs is solved from the energies
-        split = with_energies(split, dataset, level)
+    n_lost, with_forces = 0, chosen.learns_forces and engine is None
+    if chosen.defaults is None:  # what has no epochs is solved from labels of these kinds
+        split, n_lost = with_energies(split, dataset, level, or_forces=with_forces)
     run = config.output.with_suffix(".run")
     context = TransferContext(
         parent=parent,
@@ -272,7 +276,7 @@ def prepare_finetune(
             _card(config, chosen, parent, {**others, saved: references}, saved, kept),
             charges=known_charges(config.data, start),
             parent=parent_hash,
-            dataset={} if context.low is None else {"low": dict(context.low.definition)},
+            dataset=_low_definition(context, chosen),
         ),
         recipe=to_mapping(config),
         others=training_data.others,
@@ -301,7 +305,13 @@ def prepare_finetune(
         ),
     )
     of_energies = "" if context.targets else chosen.energy_caution
-    notes = [text for text in (chosen.caution, of_energies, anchored) if text]
+    left_out = ""
+    if n_lost:
+        left_out = (
+            f"{counted(n_lost, 'frame')} without an energy{' or forces' * with_forces} left out: "
+            f"{chosen.name} learns nothing from other labels"
+        )
+    notes = [text for text in (chosen.caution, of_energies, anchored, left_out) if text]
     pretrained = inherits or chosen.learns_difference
     report = preflight_report(
         job, references, pretrained=pretrained, notes=notes, suspicions=suspicions
@@ -435,8 +445,18 @@ def _check_kind(source: str, level: str, parent: str) -> None:
     if difference_parts(source) is not None and difference_parts(level) is None:
         raise ConfigError(
             f"the parent {parent} gives the difference {source!r}, not total energies, so it is "
-            f"no start for {level!r}; choose another parent"
+            f"no start for {level!r}; learn {source!r} with more labels of both levels, or choose "
+            "another parent"
         )
+
+
+def _low_definition(context: TransferContext, chosen: Strategy) -> dict[str, Any]:
+    """Returns what the card keeps of the engine below a difference; empty where there is none."""
+    if context.low is not None:
+        return {"low": dict(context.low.definition)}
+    if chosen.inherits and context.source == context.level:
+        return kept_low(context.parent, context.level)
+    return {}
 
 
 def _card(

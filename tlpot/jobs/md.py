@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_TRAJECTORIES = {".xyz", ".extxyz", ".dcd", ".xtc", ".trr", ".nc", ".traj", ".pdb", ".h5"}
-
-
 @dataclass(frozen=True, kw_only=True, repr=False)
 class MolecularDynamics(Result):
     """A run with what it was a run of.
@@ -102,19 +99,18 @@ class MDStart:
 
         Args:
             structure: a file, a molecule's name, or atoms, which are copied.
-            output: path of the files of the run without ending.
+            output: path of the files of the run, see `MDRecord`.
             resume: the run goes on.
 
         Raises:
             DataError: neither a file nor the name of a molecule, or an unreadable file.
             ConfigError: something else was given.
             OutputError: the trajectory would replace the structure, which may be the only copy, or
-                the output has the ending of a trajectory.
+                the output has the ending of another format.
         """
-        if not resume:
-            _check_ending(Path(output))
+        trajectory = MDRecord(output).trajectory
         if not resume and isinstance(structure, str | os.PathLike):
-            _check_trajectory(Path(structure), output)
+            _check_trajectory(Path(structure), output, trajectory)
         atoms, notes = given_atoms(structure)
         velocities = "of the last frame" if resume else "drawn"
         if not resume and atoms.get_momenta().any():
@@ -122,18 +118,7 @@ class MDStart:
         return cls(atoms=atoms, velocities=velocities, notes=notes)
 
 
-def _check_ending(output: Path) -> None:
-    if output.suffix.lower() in _TRAJECTORIES and not output.is_dir():
-        raise OutputError(
-            f"output (--output) {output} ends in {output.suffix}, expected a path without ending: "
-            f"the trajectory is {output.with_suffix('.xyz')} for {output.with_suffix('')}, with "
-            "velocities and forces. tlpot.structures.write_trajectory makes DCD and XTC of it, "
-            "ase convert other formats"
-        )
-
-
-def _check_trajectory(structure: Path, output: str | os.PathLike[str]) -> None:
-    trajectory = MDRecord(output).trajectory
+def _check_trajectory(structure: Path, output: str | os.PathLike[str], trajectory: Path) -> None:
     if structure.exists() and trajectory.exists() and structure.samefile(trajectory):
         raise OutputError(
             f"output (--output) {output} would write the trajectory to {trajectory}, which is the "

@@ -25,7 +25,6 @@ from tlpot.data import (
     deepmd_systems,
     frames_of,
     known_values,
-    open_dataset,
     readable_structures,
 )
 from tlpot.energy import has_domain, has_forces, implemented, known_value
@@ -40,7 +39,7 @@ from tlpot.jobs.structure_predictions import (
     StructurePredictions,
     check_predictions_file,
 )
-from tlpot.labelling import is_native, read_structures
+from tlpot.labelling import is_native, read_structures, stored_texts
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import WARNING_LEVEL
 from tlpot.presentation import progress_bar
@@ -303,21 +302,20 @@ def _named_by_ids(structures: StructureSource, names: tuple[str, ...]) -> tuple[
     given = structures[0] if isinstance(structures, list | tuple) and structures else structures
     if isinstance(given, Atoms) or not is_native(Path(cast(Any, given))):
         return names
-    dataset = open_dataset(cast(Any, given))
-    ids = _column_of_ids(dataset)
-    if ids is None or len(ids) != len(names):
-        return names
-    by_name = dict(zip((f.name for f in frames_of(dataset, levels=())), ids, strict=True))
-    return tuple(by_name.get(name, name) for name in names)
+    ids = _told_apart(stored_texts(Path(cast(Any, given)), ID))
+    return names if ids is None or len(ids) != len(names) else ids
 
 
 def _column_of_ids(dataset: Dataset) -> tuple[str, ...] | None:
     """Returns the column of ids, if there is one and it tells all frames apart."""
     try:
-        ids = [str(each) for each in dataset.column(ID).tolist()]
+        return _told_apart([str(each) for each in dataset.column(ID).tolist()])
     except DataError:
         return None
-    return tuple(ids) if all(ids) and len({*ids}) == len(ids) else None
+
+
+def _told_apart(ids: Sequence[str] | None) -> tuple[str, ...] | None:
+    return tuple(ids) if ids and all(ids) and len({*ids}) == len(ids) else None
 
 
 def _only_folder(structures: StructureSource) -> Path | None:

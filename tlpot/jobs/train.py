@@ -28,6 +28,7 @@ from tlpot.jobs.data_sources import (
     SplitSettings,
     check_charges,
     check_elements,
+    kept_low,
     known_charges,
 )
 from tlpot.jobs.finetune_config import DEFAULTS, complete_training, training_settings
@@ -223,6 +224,7 @@ def prepare_train(
             references={level: found.origin for level, found in references.items()},
             citation=config.citation,
             charges=known_charges(config.data, potential),
+            dataset={} if begun is None else kept_low(begun, levels[0]),
             parent="" if config.start is None else content_hash(config.start),
             parent_licence="" if begun is None else begun.card.lineage_licence,
             origin={} if begun is None else begun.card.origin,

@@ -7,7 +7,13 @@ from tlpot.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from tlpot.labelling.label_file import LevelCost, cost_ratio, label_costs
     from tlpot.labelling.labels import LabelReport, LabelSettings, engine_key, kept_labels, label
-    from tlpot.labelling.structures import Source, Structures, is_native, read_structures
+    from tlpot.labelling.structures import (
+        Source,
+        Structures,
+        is_native,
+        read_structures,
+        stored_texts,
+    )
     from tlpot.labelling.task import LabelOutcome, LabelTask, geometry_key, run_labels
 
 __getattr__ = lazy_exports(__name__)

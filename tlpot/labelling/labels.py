@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from tlpot.config import check_least
-from tlpot.data import is_fragment_file
+from tlpot.data import ElectronCheck, is_fragment_file
 from tlpot.engines import (
     BatchEngine,
     Engine,
     EngineSpec,
-    has_possible_spin,
     make_engine,
     only_heavy,
 )
@@ -309,11 +308,12 @@ def _geometries(systems: Sequence[System]) -> dict[str, int]:
 
 
 def _warn_of_odd_cells(given: Structures) -> None:
-    """Says which multiplicity periodic structures get that may be of a metal, or lack one."""
+    """Says which multiplicity molecules in boxes get, and crystals that state an impossible one."""
+    check = ElectronCheck()
     odd = [
         name
         for system, name in zip(given.systems, given.names, strict=True)
-        if system.pbc.any() and not has_possible_spin(system)
+        if system.pbc.any() and any(check.problems(system))
     ]
     if odd:
         warnings.warn(

@@ -132,6 +132,18 @@ def group_systems(group: h5py.Group, path: Path) -> list[System]:
     ]
 
 
+def stored_texts(path: Path, key: str) -> tuple[str, ...] | None:
+    """Returns a column of words, one for each geometry in their order; None unless all have it."""
+    found: list[str] = []
+    with open_hdf5(path) as handle:
+        for group in geometry_groups(handle):
+            column = group.get(key)
+            if not isinstance(column, h5py.Dataset) or column.shape != (len(group["coordinates"]),):
+                return None
+            found += [x.decode() if isinstance(x, bytes) else str(x) for x in column[()].tolist()]
+    return tuple(found)
+
+
 def geometry_problems(path: Path) -> list[Problem]:
     """Reports groups that `geometry_groups` passes over, and cells that count for nothing."""
     store = HDF5Store(path, "atomic_numbers", "coordinates")
@@ -216,7 +228,7 @@ def read_structures(
             unusable: atoms in one place, a cell that is none, a charge or multiplicity that is
             ambiguous.
     """
-    keys = dict(keys or {})
+    keys = {name: str(key) for name, key in (keys or {}).items()}
     given = {"charge": charge, "spin": spin}
     parts = files_or_atoms(source, "structures")
     if len(parts) == 1 and not isinstance(parts[0], Atoms):
@@ -247,6 +259,12 @@ def read_structures(
             f"keys: {', '.join(sorted(strange))} of files of structures are not read; valid: "
             "charge, spin. To carry labels over, describe the layout with spec=... (--spec)"
         )
+    for name, key in keys.items():
+        if key.strip().lstrip("+-").isdigit():
+            raise ConfigError(
+                f"keys: {name} is the number {key}; of structures without labels give it as "
+                f"{name}={key} (--{name})"
+            )
     frames: list[Frame] = []
     about: list[Mapping[str, Any]] = []
     notes: list[str] = []

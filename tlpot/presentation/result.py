@@ -75,6 +75,10 @@ _LONGEST = 120
 """Characters of a result's name for itself."""
 
 
+_WIDEST = 80
+"""Characters of a line that a notebook has room for."""
+
+
 class Result:
     """A result of a job; where there is a picture, it has a method ``plot(path=None)``, too.
 
@@ -119,7 +123,13 @@ class Result:
         except ConfigError:  # so says one that was to stop after its report
             figure = None
         picture = None if figure is None else Picture(figure)
-        return render("result.html", text=str(self), picture=picture)
+        lines = [(line, _is_prose(line)) for line in str(self).split("\n")]
+        return render("result.html", lines=lines, picture=picture)
+
+
+def _is_prose(line: str) -> bool:
+    """Whether a long line may be wrapped, which the columns of a table must not be."""
+    return len(line) > _WIDEST and "  " not in line.strip()
 
 
 def warnings_of(report: str) -> list[str]:

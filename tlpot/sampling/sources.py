@@ -11,6 +11,7 @@ from pathlib import Path
 from ase import Atoms
 
 from tlpot.errors import ConfigError, DataError, GeometryError, TLPotWarning, nearest
+from tlpot.files import check_text, not_utf8
 from tlpot.sampling.fragment import SamplingTarget
 from tlpot.structures import (
     PREFIX,
@@ -144,9 +145,12 @@ def _possible(
 
 def _read_smiles(path: Path, skip_failed: bool) -> dict[str, SamplingTarget]:
     found: dict[str, SamplingTarget] = {}
+    check_text(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(not_utf8(path, error)) from error
+    except OSError as error:
         raise DataError(f"{path} cannot be read as text ({error})") from error
     for number, line in enumerate(lines, start=1):
         words = line.split(maxsplit=1)

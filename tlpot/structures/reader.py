@@ -28,6 +28,7 @@ from tlpot.errors import (
     ValenceError,
     nearest,
 )
+from tlpot.files import check_text
 from tlpot.numbers import counted
 from tlpot.structures.completeness import incomplete_residues
 from tlpot.structures.conformers import NOTES, ProteinFile, protein_atoms, settled
@@ -202,6 +203,7 @@ def _read(path: Path) -> list[Atoms]:
         return materials
     if not path.is_file():
         raise DataError(f"no such file: {path}")
+    check_text(path)
     if _is_protein(path):
         return read_models(path)
     if is_xyz(path):
@@ -430,6 +432,7 @@ def _parsed(path: Path) -> Any:
     gemmi = _gemmi()
     if not path.is_file():
         raise DataError(f"there is no file {str(path)!r}")
+    check_text(path)
     try:
         structure = gemmi.read_structure(str(path), merge_chain_parts=False)
     except Exception as error:  # gemmi raises RuntimeError, ValueError and OSError

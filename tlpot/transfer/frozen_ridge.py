@@ -70,6 +70,11 @@ class FrozenRidge(Frozen):
             raise ConfigError(f"strength is {self.strength}, expected a positive number")
         check_least(self, folds=2)
 
+    @property
+    def learns_forces(self) -> bool:
+        """Whether forces are fitted where there are some."""
+        return self.forces is not False
+
     def start(self, context: TransferContext, references: Mapping[int, float]) -> Potential:
         """Returns the parent with one more level, whose readout is silent if it is replaced.
 

@@ -12,8 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tlpot.config import LATER
-from tlpot.data import Dataset, LowValues, NeutralDataset, SpecSource, Split, open_dataset
+from tlpot.data import (
+    Dataset,
+    LowValues,
+    NeutralDataset,
+    SpecSource,
+    Split,
+    open_dataset,
+    with_difference,
+)
 from tlpot.errors import ConfigError, DataError, UnknownLevelError, nearest
+from tlpot.levels import difference_parts
 from tlpot.models import DeltaPotential, Potential, PropertyTarget, level_parameters
 from tlpot.transfer.adaptation import Adaptation
 
@@ -139,7 +148,10 @@ def open_source(
     source = context.source
     remedy = "strategy.labels=parent takes the structures alone and lets the parent label them"
     try:
-        old = open_dataset(list(files), spec, level=source)
+        if difference_parts(source) is None:
+            old = open_dataset(list(files), spec, level=source)
+        else:
+            old = with_difference(open_dataset(list(files), spec), source)
     except (DataError, UnknownLevelError) as error:
         if not all(path.is_file() for path in files):
             raise
@@ -206,6 +218,11 @@ class Strategy:
 
     known: str | None = field(default=None, metadata=LATER)
     adapt: Adaptation | None = field(default=None, metadata=LATER)
+
+    @property
+    def learns_forces(self) -> bool:
+        """Whether a frame with forces alone teaches it something; of an engine none does."""
+        return self.defaults is not None
 
     def training_data(self, context: TransferContext) -> TrainingData:
         """Returns what the training sees."""
