@@ -42,13 +42,7 @@ from tlpot.energy import (
 )
 from tlpot.errors import ConfigError, GeometryError, TLPotWarning, UnknownElementError
 from tlpot.levels import difference_parts
-from tlpot.models import (
-    LevelView,
-    Spread,
-    TrainedModel,
-    identity,
-    uncertain,
-)
+from tlpot.models import LevelView, Spread, TrainedModel, identity, uncertain
 from tlpot.neighbors import is_endless
 from tlpot.numbers import Floats
 from tlpot.system import System, stated_charge_of

@@ -14,10 +14,7 @@ from ase import Atoms
 from numpy.typing import ArrayLike
 
 from tlpot.data.arrays import ArrayDataset
-from tlpot.data.dataset import (
-    Dataset,
-    Problem,
-)
+from tlpot.data.dataset import Dataset, Problem
 from tlpot.data.extxyz import frame_of, read_extxyz, understood
 from tlpot.data.flat import FlatStore
 from tlpot.data.joined import JoinedDataset

@@ -5,12 +5,7 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.jobs.calculator import (
-        EnergyMethod,
-        Structure,
-        check_result_files,
-        warn_of_contacts,
-    )
+    from tlpot.jobs.calculator import EnergyMethod, Structure, check_result_files, warn_of_contacts
     from tlpot.jobs.data_sources import DataSettings, SplitSettings, check_elements, source_hashes
     from tlpot.jobs.datasets import (
         ConvertedData,
@@ -30,18 +25,8 @@ if TYPE_CHECKING:
         parent_hash,
         with_engine,
     )
-    from tlpot.jobs.evaluate import (
-        Evaluation,
-        ModelSource,
-        evaluate_model,
-        fragment_method,
-    )
-    from tlpot.jobs.finetune import (
-        finetune,
-        fit_closed_form,
-        prepare_finetune,
-        trial_errors,
-    )
+    from tlpot.jobs.evaluate import Evaluation, ModelSource, evaluate_model, fragment_method
+    from tlpot.jobs.finetune import finetune, fit_closed_form, prepare_finetune, trial_errors
     from tlpot.jobs.finetune_config import (
         AUTO,
         FinetuneConfig,

@@ -17,14 +17,7 @@ from torch import nn
 
 from tlpot.calculators import check_definition
 from tlpot.data import Dataset, frames_of
-from tlpot.engines import (
-    Describing,
-    Engine,
-    EngineSpec,
-    LabelError,
-    make_engine,
-    parse_engine,
-)
+from tlpot.engines import Describing, Engine, EngineSpec, LabelError, make_engine, parse_engine
 from tlpot.errors import ConfigError, TLPotError
 from tlpot.files import make_folder
 from tlpot.jobs.evaluate import ModelSource, open_model

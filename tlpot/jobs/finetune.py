@@ -17,12 +17,7 @@ from tlpot.data import Dataset, DatasetWithLabels, Labels
 from tlpot.energy import has_forces
 from tlpot.engines import EngineSpec
 from tlpot.errors import ConfigError, OutputError
-from tlpot.jobs.data_sources import (
-    check_charges,
-    check_elements,
-    known_charges,
-    with_energies,
-)
+from tlpot.jobs.data_sources import check_charges, check_elements, known_charges, with_energies
 from tlpot.jobs.engine_features import (
     ENGINE_FEATURES,
     check_engine_strategy,
@@ -40,23 +35,12 @@ from tlpot.jobs.fitting import fit
 from tlpot.jobs.low_values import engine_values
 from tlpot.jobs.other_levels import other_references, starting_references
 from tlpot.jobs.preflight import label_warnings, preflight_report
-from tlpot.jobs.property_jobs import (
-    Pooling,
-    check_same_quantity,
-    make_targets,
-    property_references,
-)
+from tlpot.jobs.property_jobs import Pooling, check_same_quantity, make_targets, property_references
 from tlpot.jobs.references import References, find_references
 from tlpot.jobs.report import examine
 from tlpot.jobs.strategy_choice import choose_strategy, config_for
 from tlpot.jobs.training_domain import tell_domain
-from tlpot.jobs.training_job import (
-    Job,
-    PreparedTraining,
-    TrainingOutcome,
-    as_part,
-    check_output,
-)
+from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome, as_part, check_output
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import (
     EngineArchitecture,

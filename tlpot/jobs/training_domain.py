@@ -10,13 +10,7 @@ import torch
 
 from tlpot.data import with_any_label
 from tlpot.jobs.training_job import Job
-from tlpot.models import (
-    FEW_FRAMES,
-    DeltaPotential,
-    LevelPotential,
-    Potential,
-    TrainingDomain,
-)
+from tlpot.models import FEW_FRAMES, DeltaPotential, LevelPotential, Potential, TrainingDomain
 from tlpot.uncertainty import fit_domain
 
 

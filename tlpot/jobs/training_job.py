@@ -26,13 +26,7 @@ from tlpot.evaluation import (
 from tlpot.files import make_folder, sole_folder, sole_use
 from tlpot.models import DeltaPotential, LevelPotential, ModelCard, Potential
 from tlpot.presentation import ListenerError, Result, drawn
-from tlpot.training import (
-    Processes,
-    TrainingPlan,
-    TrainingResult,
-    TrainingSettings,
-    short_errors,
-)
+from tlpot.training import Processes, TrainingPlan, TrainingResult, TrainingSettings, short_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

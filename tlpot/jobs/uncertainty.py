@@ -13,14 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tlpot.data import (
-    Dataset,
-    DataSource,
-    SpecSource,
-    Split,
-    SplitSource,
-    load_split,
-)
+from tlpot.data import Dataset, DataSource, SpecSource, Split, SplitSource, load_split
 from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.files import check_replaced, check_spared
 from tlpot.jobs.data_sources import as_trained, check_shared_split, trained_on
