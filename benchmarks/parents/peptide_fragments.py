@@ -1,4 +1,4 @@
-"""Pairs of capped residues cut out of folded peptides, without labels, for the set of `peptides.py`.
+"""Pairs of capped residues cut out of folded peptides, unlabelled, for the set of `peptides.py`.
 
     python peptide_fragments.py FILE.h5 --frames 9000 [--models tlpot-peptides]
 
@@ -6,7 +6,8 @@ They are the fragments of `mfcc_mbe2` in peptides of five to nine residues at ra
 them with a bridge of two cysteines, which dynamics with ff14SB without a solvent (OpenMM:
 `tlpot[openmm]`) has folded, with the charges of the force field or a share of them, so that groups
 meet that are not charged, too. Half of the snapshots then go on by a model's own dynamics, a
-quarter are partly relaxed by it; bond lengths of the others are the force field's. Single residues and neighbours are left out, as sets of molecules have those. Then
+quarter are partly relaxed by it; bond lengths of the others are the force field's. Single residues
+and neighbours are left out, as sets of molecules have those. Then
 
     python peptides.py DIR --kinds --more FILE.h5 --aimnet2 ... --ani ...
 """
@@ -128,7 +129,7 @@ def moved(atoms: Atoms, calculator: tlpot.TLPotCalculator, rng: np.random.Genera
 
 
 def cut(atoms: Atoms, rng: np.random.Generator) -> dict[str, tuple[object, np.ndarray]]:
-    """Returns some fragments of a snapshot that hold two residues or more that are no neighbours."""
+    """Returns some fragments of a snapshot with two residues or more that are no neighbours."""
     types = FragmentTypes()
     pool = FragmentPool(types, "mfcc_mbe2")
     pool.add(ProteinFrames(name="one", frames=[atoms]))
@@ -177,9 +178,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    calculators = cycle(
-        [tlpot.TLPotCalculator(model, level=given.level) for model in given.models]
-    )
+    calculators = cycle([tlpot.TLPotCalculator(model, level=given.level) for model in given.models])
     found: dict[str, tuple[object, list[np.ndarray]]] = {}
     made = number = left = 0
     while made < given.frames:

@@ -22,12 +22,13 @@ from tlpot.calculators.opened_model import (
     STD,
     Model,
     PackedModel,
+    SharedCalculator,
+    one_at_a_time,
     only_energy_level,
     open_model,
     property_levels,
     property_values,
 )
-from tlpot.calculators.shared import SharedCalculator, one_at_a_time
 from tlpot.energy import (
     EnergyModel,
     check_forces,

@@ -71,6 +71,5 @@ if TYPE_CHECKING:
         join_models,
         make_ensemble,
     )
-    from tlpot.jobs.workers import workers
 
 __getattr__ = lazy_exports(__name__)

@@ -58,13 +58,13 @@ if TYPE_CHECKING:
         to_bytes,
         weights_hash,
     )
-    from tlpot.models.parameters import (
+    from tlpot.models.potential import (
+        Potential,
         channel_maps,
         fixed_parameters,
         level_parameters,
         parameter_blocks,
     )
-    from tlpot.models.potential import Potential
     from tlpot.models.property_target import (
         N_KNOWN,
         PoolingMethod,

@@ -44,8 +44,8 @@ from tlpot.numbers import counted
 from tlpot.presentation import progress_bar
 from tlpot.sampling.candidate import SampledGeometry
 from tlpot.sampling.fragment import FragmentSamples, SamplingTarget, sample_fragment
-from tlpot.sampling.minimum import PROTONS_HELD
 from tlpot.sampling.settings import SamplingSettings
+from tlpot.sampling.thermal_motion import PROTONS_HELD
 from tlpot.stored_results import digest, read_arrays, write_arrays
 from tlpot.structures import SMILES
 from tlpot.topology import MolecularGraph

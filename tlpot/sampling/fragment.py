@@ -27,7 +27,6 @@ from tlpot.sampling.candidate import (
     stream,
 )
 from tlpot.sampling.crystal import AtomsApart, crystal_shares, strained
-from tlpot.sampling.minimum import downhill_to, minimum_of
 from tlpot.sampling.scans import approaches, dimer, in_contact, scan, separated
 from tlpot.sampling.settings import SamplingSettings
 from tlpot.sampling.thermal_motion import (
@@ -35,8 +34,10 @@ from tlpot.sampling.thermal_motion import (
     NormalModes,
     displaced,
     downhill,
+    downhill_to,
     dynamics,
     hessian_of,
+    minimum_of,
 )
 from tlpot.structures import check_charge, conformers, name_charge
 from tlpot.topology import MolecularGraph

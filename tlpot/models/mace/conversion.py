@@ -16,8 +16,7 @@ from tlpot.errors import ModelFileError
 from tlpot.models.mace.architecture import MaceArchitecture
 from tlpot.models.mace.archive import Module
 from tlpot.models.mace.backbone import MaceBackbone
-from tlpot.models.mace.layers import ElementMaps, MaceInteraction
-from tlpot.models.mace.nonlinear import NonlinearInteraction, PairNetwork
+from tlpot.models.mace.layers import ElementMaps, MaceInteraction, NonlinearInteraction, PairNetwork
 from tlpot.nn import SILU_SCALE, Readout, SymmetricProduct, product_basis
 
 Array = NDArray[np.float64]
