@@ -27,8 +27,6 @@ from functools import partial
 from traceback import format_exception
 from typing import Any, TypeVar
 
-import torch
-
 from tlpot.errors import ConfigError, MissingExtraError, OutputError, TLPotError
 
 
@@ -75,6 +73,8 @@ def workers(
 
 
 def _one_thread() -> None:
+    import torch
+
     torch.set_num_threads(1)
 
 

@@ -24,9 +24,9 @@ from tlpot.data.packed import open_store
 from tlpot.data.program_outputs import output_kind, read_output
 from tlpot.data.spec import DataSpec, SpecSource, UnitSpec, load_spec, spec_words, undescribed
 from tlpot.data.spec_choice import select_level, with_keys
-from tlpot.data.stated_units import with_stated_units
 from tlpot.data.store import Store, check_stated_units, npz_names, npz_store, read_npz
 from tlpot.data.xyz_file import XYZFrame, is_xyz
+from tlpot.data.xyz_labels import with_stated_units
 from tlpot.errors import ConfigError, DataError
 from tlpot.levels import choose_level, difference_parts
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from ase import Atoms, units
 
+from tlpot.dynamics.bond_monitor import superposition
 from tlpot.dynamics.runner import is_linear
-from tlpot.dynamics.structure_change import superposition
 from tlpot.dynamics.vibrations import HarmonicModes, Shape, plain_modes
 from tlpot.errors import ConfigError
 from tlpot.files import PathLike

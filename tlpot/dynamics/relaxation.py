@@ -14,8 +14,8 @@ import numpy as np
 from ase import Atoms, units
 
 from tlpot.config import check_least
+from tlpot.dynamics.bond_monitor import bond_changes, rmsd
 from tlpot.dynamics.runner import check_mobile, check_results
-from tlpot.dynamics.structure_change import bond_changes, rmsd
 from tlpot.errors import ConfigError, GeometryError, SimulationError, nearest
 from tlpot.files import PathLike
 from tlpot.numbers import Floats

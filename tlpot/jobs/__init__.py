@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         parent_hash,
         with_engine,
     )
+    from tlpot.jobs.engine_values import LOW_LABELS, low_identity
     from tlpot.jobs.evaluate import Evaluation, ModelSource, evaluate_model, fragment_method
     from tlpot.jobs.finetune import finetune, fit_closed_form, prepare_finetune, trial_errors
     from tlpot.jobs.finetune_config import (
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from tlpot.jobs.fragments import Cut, Listing, SinglePoints, used_coefficients, write_fragments
     from tlpot.jobs.frequencies import FrequencySettings, frequencies_of
     from tlpot.jobs.given_settings import ConfigSource, choose_only_level, settings_with_data
-    from tlpot.jobs.low_values import LOW_LABELS, low_identity
     from tlpot.jobs.md import MDStart, MolecularDynamics, n_steps
     from tlpot.jobs.predict import Reading, StructureSource, predict_structures
     from tlpot.jobs.references import ReferenceMethod

@@ -39,8 +39,14 @@ from tlpot.evaluation import (
 from tlpot.files import check_replaced, make_folder, write_text
 from tlpot.jobs.data_sources import source_hashes
 from tlpot.jobs.property_jobs import level_baselines
-from tlpot.jobs.training_domain import tell_domain
-from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome, alone_with_model, ended
+from tlpot.jobs.training_job import (
+    Job,
+    PreparedTraining,
+    TrainingOutcome,
+    alone_with_model,
+    ended,
+    tell_domain,
+)
 from tlpot.models import TrainedModel, save
 from tlpot.numbers import counted
 from tlpot.presentation import Progress, log_report, save_picture, telling, warnings_of

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         preset,
         read_architecture,
     )
+    from tlpot.models.backbone import EngineBackbone
     from tlpot.models.calculator import BlockEnergies, CalculatorModel, contradiction, mark_charge
     from tlpot.models.catalogue import CatalogueEntry, Query, catalogue, parse_elements
     from tlpot.models.checksum import has_checksum, with_checksum
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
         read_description,
     )
     from tlpot.models.domain import WARNING_LEVEL, TrainingContent, TrainingDomain, frame_scores
-    from tlpot.models.engine_backbone import EngineBackbone
     from tlpot.models.ensemble import Ensemble, LevelEnsemble
     from tlpot.models.features import (
         HIDDEN,
