@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from numpy.typing import NDArray
 
 from tlpot.data import LabelKind, Loader, beneath_views, structures_hash, with_any_label
 from tlpot.energy import known_value
@@ -48,7 +47,7 @@ from tlpot.jobs.training_job import (
     tell_domain,
 )
 from tlpot.models import TrainedModel, save
-from tlpot.numbers import counted
+from tlpot.numbers import Ints, counted
 from tlpot.presentation import Progress, log_report, save_picture, telling, warnings_of
 from tlpot.targets import is_property
 from tlpot.torch_mode import objects_set_aside, torch_threads
@@ -373,7 +372,7 @@ def _identity(job: Job, processes: Processes) -> dict[str, Any]:
     }
 
 
-def _hash(*parts: NDArray[np.int64]) -> str:
+def _hash(*parts: Ints) -> str:
     frames = hashlib.sha256()
     for part in parts:
         frames.update(part.astype("<i8").tobytes() + b"|")

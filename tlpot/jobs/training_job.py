@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from tlpot.data import Dataset, LabelKind, Split, with_any_label
 from tlpot.errors import ConfigError, OutputError
@@ -34,6 +33,7 @@ from tlpot.models import (
     Potential,
     TrainingDomain,
 )
+from tlpot.numbers import Floats, Ints
 from tlpot.presentation import ListenerError, Result, drawn
 from tlpot.training import Processes, TrainingPlan, TrainingResult, TrainingSettings, short_errors
 from tlpot.uncertainty import fit_domain
@@ -154,7 +154,7 @@ class Job:
     output: Path
     card: ModelCard
     recipe: Mapping[str, Any]
-    others: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    others: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     n_others: int = 0
     finish: Callable[[Potential], Potential | DeltaPotential] = lambda potential: potential
     given: Split | None = None
@@ -164,7 +164,7 @@ class Job:
     saved_level: str | None = None
     parent: LevelPotential | None = None
     joint: bool = False
-    weights: NDArray[np.float64] | None = None
+    weights: Floats | None = None
     labels: Dataset | None = None
     adaptation: Callable[[Potential | DeltaPotential], Mapping[str, float]] | None = None
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from tlpot.data import Dataset, DataSource, SpecSource, Split, SplitSource, load_split
 from tlpot.errors import ConfigError, DataError, TLPotWarning
@@ -34,6 +33,7 @@ from tlpot.models import (
     load_potential,
     save,
 )
+from tlpot.numbers import Ints
 from tlpot.presentation import Result, drawn
 from tlpot.uncertainty import (
     CalibrationReport,
@@ -200,7 +200,7 @@ def calibrate_model(
             "potentials can be given an uncertainty"
         )
 
-    def found(frames: NDArray[np.int64]) -> Deviations:
+    def found(frames: Ints) -> Deviations:
         return deviations(
             raw, dataset, frames, name, device=model.device, forces_std=forces, show=show
         )

@@ -12,7 +12,6 @@ import h5py
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import voigt_6_to_full_3x3_stress
-from numpy.typing import NDArray
 
 from tlpot.data import (
     Frame,
@@ -31,6 +30,7 @@ from tlpot.errors import DataError, UnknownLevelError, nearest
 from tlpot.labelling.structures import StoredLevel, Structures, group_systems, stored_levels
 from tlpot.labelling.task import LabelOutcome, geometry_key
 from tlpot.levels import canonical_level
+from tlpot.numbers import Floats
 from tlpot.system import System
 from tlpot.units import energy_factor, force_factor, stress_factor
 
@@ -275,7 +275,7 @@ def label_costs(paths: Iterable[Path]) -> dict[str, LevelCost]:
     Raises:
         DataError: not a dataset in the native layout.
     """
-    rows: dict[str, list[NDArray[np.float64]]] = {}
+    rows: dict[str, list[Floats]] = {}
     each: dict[str, dict[str, float]] = {}
     for path in paths:
         levels = stored_levels(path)
@@ -331,5 +331,5 @@ def cost_ratio(costs: Mapping[str, LevelCost], high: str, low: str) -> tuple[flo
     return pair[0].gflop / pair[1].gflop, 0
 
 
-def _gflop(row: NDArray[np.float64]) -> float:
+def _gflop(row: Floats) -> float:
     return float(row[COST_COLUMNS.index("cpu_seconds")] * row[COST_COLUMNS.index("gflops")])

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.data import Labels, fingerprint
 from tlpot.engines import (
@@ -29,7 +28,7 @@ from tlpot.engines import (
 )
 from tlpot.errors import ConfigError, MissingExtraError, ModelFileError, TLPotError
 from tlpot.execution import run_tasks
-from tlpot.numbers import result_fault
+from tlpot.numbers import Floats, result_fault
 from tlpot.system import System
 
 AGAIN = 1.0
@@ -127,8 +126,8 @@ class LabelOutcome:
     """
 
     energy: float | None = None
-    forces: NDArray[np.float64] | None = None
-    stress: NDArray[np.float64] | None = None
+    forces: Floats | None = None
+    stress: Floats | None = None
     error: str | None = None
     log: str = ""
     cost: Cost | None = None

@@ -9,7 +9,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tlpot.errors import ConfigError, GeometryError
@@ -33,6 +32,7 @@ from tlpot.nn import (
     ZBLRepulsion,
     elemental_features,
 )
+from tlpot.numbers import Floats
 from tlpot.system import NO_CELL, NO_PBC, System
 
 
@@ -43,7 +43,7 @@ class FeatureSource(Protocol):
         """Returns the energy of each structure, eV."""
         ...
 
-    def features(self, systems: Sequence[System]) -> list[NDArray[np.float64]]:
+    def features(self, systems: Sequence[System]) -> list[Floats]:
         """Returns the features of the atoms of each structure, [n_atoms, n_features]."""
         ...
 

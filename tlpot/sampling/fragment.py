@@ -11,10 +11,10 @@ from functools import cache
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from numpy.typing import NDArray
 
 from tlpot.calculators import CalculatorFactory
 from tlpot.errors import ConfigError, SimulationError, TLPotWarning
+from tlpot.numbers import Floats, Ints
 from tlpot.sampling.candidate import (
     ModelView,
     SampledGeometry,
@@ -467,7 +467,7 @@ def _choose(
     )
 
 
-def _radius(rows: NDArray[np.float64], chosen: NDArray[np.int64]) -> float:
+def _radius(rows: Floats, chosen: Ints) -> float:
     nearest = np.full(len(rows), np.inf)
     for index in chosen.tolist():
         nearest = np.minimum(nearest, np.linalg.norm(rows - rows[index], axis=1))

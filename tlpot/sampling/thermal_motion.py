@@ -10,11 +10,10 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 from ase.constraints import Hookean
-from numpy.typing import NDArray
 
 from tlpot.dynamics import MDRunner, MDSettings, draw_velocities
 from tlpot.errors import SimulationError
-from tlpot.numbers import Ints
+from tlpot.numbers import Floats, Ints
 from tlpot.sampling.candidate import SampledGeometry, cell_of, check_of_geometry, labels_of
 from tlpot.topology import MolecularGraph
 
@@ -41,7 +40,7 @@ _FAR_DOWN = 0.15
 _FAR_STEPS = 2.5
 
 
-def hessian_of(atoms: Atoms, calculator: Calculator) -> NDArray[np.float64]:
+def hessian_of(atoms: Atoms, calculator: Calculator) -> Floats:
     """The second derivatives: the calculator's own, else central differences of its forces.
 
     Args:
@@ -53,7 +52,7 @@ def hessian_of(atoms: Atoms, calculator: Calculator) -> NDArray[np.float64]:
     """
     own = getattr(calculator, "get_hessian", None)
     if own is not None:
-        matrix: NDArray[np.float64] = np.asarray(own(atoms), dtype=np.float64)
+        matrix: Floats = np.asarray(own(atoms), dtype=np.float64)
         return matrix
     moved = atoms.copy()
     moved.calc = calculator
@@ -83,7 +82,7 @@ class NormalModes:
         vectors: mass-weighted, orthonormal, [n_modes, 3 n_atoms].
     """
 
-    def __init__(self, atoms: Atoms, hessian: NDArray[np.float64]) -> None:
+    def __init__(self, atoms: Atoms, hessian: Floats) -> None:
         self._atoms = atoms
         roots = np.repeat(np.sqrt(atoms.get_masses()), 3)
         weighted = hessian / roots[:, None] / roots
@@ -92,12 +91,12 @@ class NormalModes:
         basis, singular, _ = np.linalg.svd(inner)
         basis = basis[:, singular > 0.5]
         values, vectors = np.linalg.eigh(basis.T @ weighted @ basis)
-        self.omega_squared: NDArray[np.float64] = values
-        self.vectors: NDArray[np.float64] = (basis @ vectors).T
+        self.omega_squared: Floats = values
+        self.vectors: Floats = (basis @ vectors).T
         self._roots = roots
 
     @property
-    def wavenumbers(self) -> NDArray[np.float64]:
+    def wavenumbers(self) -> Floats:
         """In cm⁻¹, negative for imaginary ones, [n_modes]."""
         return np.sign(self.omega_squared) * np.sqrt(np.abs(self.omega_squared)) * _QUANTUM
 
@@ -143,7 +142,7 @@ class NormalModes:
         return kept
 
 
-def _rigid(atoms: Atoms, roots: NDArray[np.float64]) -> NDArray[np.float64]:
+def _rigid(atoms: Atoms, roots: Floats) -> Floats:
     """Orthonormal translations and rotations, mass-weighted, [3 n_atoms, 5 or 6]."""
     arms = atoms.positions - atoms.get_center_of_mass()
     columns = []
@@ -151,7 +150,7 @@ def _rigid(atoms: Atoms, roots: NDArray[np.float64]) -> NDArray[np.float64]:
         columns.append((np.tile(axis, (len(atoms), 1))).reshape(-1) * roots)
         columns.append(np.cross(axis, arms).reshape(-1) * roots)
     left, singular, _ = np.linalg.svd(np.stack(columns, axis=1), full_matrices=False)
-    kept: NDArray[np.float64] = left[:, singular > _NULL * singular.max()]
+    kept: Floats = left[:, singular > _NULL * singular.max()]
     return kept
 
 

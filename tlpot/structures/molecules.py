@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
-from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, DataError, GeometryError, MissingExtraError
-from tlpot.numbers import counted
+from tlpot.numbers import Floats, Ints, counted
 from tlpot.structures.proteins import NOTES
 from tlpot.system import stated_charge_of
 from tlpot.topology import MolecularGraph
@@ -161,7 +160,7 @@ def smiles_atoms(smiles: str, seed: int = 0) -> Atoms:
     return atoms
 
 
-def bonds_of(molecule: Any) -> NDArray[np.int64]:
+def bonds_of(molecule: Any) -> Ints:
     """Returns the bonds of an RDKit molecule, [n_bonds, 2], the smaller index first, sorted."""
     pairs = [sorted((b.GetBeginAtomIdx(), b.GetEndAtomIdx())) for b in molecule.GetBonds()]
     return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
@@ -191,9 +190,7 @@ def rdkit_molecule(atoms: Atoms) -> Any:
     return _perceived(Chem, graph, atoms.positions, stated_charge_of(atoms).charge or 0)
 
 
-def conformers(
-    atoms: Atoms, count: int, seed: int, *, molecule: Any = None
-) -> list[NDArray[np.float64]]:
+def conformers(atoms: Atoms, count: int, seed: int, *, molecule: Any = None) -> list[Floats]:
     """Returns different conformers by ETKDG (doi:10.1021/acs.jcim.5b00654), [n_atoms, 3] each, Å.
 
     One in seven is made without knowledge of torsions and with amides of either kind. Where MMFF94
@@ -214,14 +211,14 @@ def conformers(
     return _embedded(found, count, seed, name)
 
 
-def _embedded(molecule: Any, count: int, seed: int, name: str) -> list[NDArray[np.float64]]:
+def _embedded(molecule: Any, count: int, seed: int, name: str) -> list[Floats]:
     geometry = importlib.import_module("rdkit.Chem.rdDistGeom")
     fields = importlib.import_module("rdkit.Chem.rdForceFieldHelpers")
     free = count // _FREE
     known = geometry.ETKDGv3()
     plain = geometry.EmbedParameters()
     plain.forceTransAmides = False
-    rough: list[NDArray[np.float64]] = []
+    rough: list[Floats] = []
     with _quiet():
         for parameters, n in ((known, count - free), (plain, free)):
             if not n:
@@ -242,10 +239,10 @@ def _embedded(molecule: Any, count: int, seed: int, name: str) -> list[NDArray[n
     return _different(rough)
 
 
-def _different(rough: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+def _different(rough: list[Floats]) -> list[Floats]:
     first, second = np.triu_indices(len(rough[0]), 1)
-    kept: list[NDArray[np.float64]] = []
-    known: list[NDArray[np.float64]] = []
+    kept: list[Floats] = []
+    known: list[Floats] = []
     for positions in rough:
         lengths = np.sort(np.linalg.norm(positions[first] - positions[second], axis=1))
         if all(np.abs(lengths - other).max(initial=0.0) > _SAME for other in known):
@@ -279,9 +276,7 @@ def _fits(molecule: Any, graph: MolecularGraph) -> bool:
     return numbers == graph.numbers.tolist() and np.array_equal(bonds_of(molecule), graph.bonds)
 
 
-def _perceived(
-    Chem: Any, graph: MolecularGraph, positions: NDArray[np.float64], charge: int
-) -> Any:
+def _perceived(Chem: Any, graph: MolecularGraph, positions: Floats, charge: int) -> Any:
     perception = importlib.import_module("rdkit.Chem.rdDetermineBonds")
     editable = Chem.RWMol()
     for z in graph.numbers.tolist():

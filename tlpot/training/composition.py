@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 
 from tlpot.errors import DataError
+from tlpot.numbers import Bools, Floats
 
 _RANK_TOLERANCE = 1e-8
 
@@ -37,9 +37,9 @@ class ReferenceFit:
     """
 
     elements: tuple[int, ...]
-    shifts: NDArray[np.float64]
-    identified: NDArray[np.bool_]
-    uncertainties: NDArray[np.float64]
+    shifts: Floats
+    identified: Bools
+    uncertainties: Floats
     absent: tuple[int, ...]
     rank: int
     before: float
@@ -76,8 +76,8 @@ class ReferenceFit:
 
 def fit_references(
     elements: Sequence[int],
-    composition: NDArray[np.float64],
-    residuals: NDArray[np.float64],
+    composition: Floats,
+    residuals: Floats,
 ) -> ReferenceFit:
     """Solves composition · shifts ≈ residuals with the smallest shifts that do.
 
@@ -151,15 +151,15 @@ class CompositionFit:
         after: with them, on the same structures.
     """
 
-    shifts: NDArray[np.float64]
+    shifts: Floats
     strength: float
     before: float
     after: float
 
 
 def fit_composition(
-    composition: NDArray[np.float64],
-    residuals: NDArray[np.float64],
+    composition: Floats,
+    residuals: Floats,
     *,
     seed: int = 0,
 ) -> CompositionFit:
@@ -180,7 +180,7 @@ def fit_composition(
     _check(residuals)
     atoms = composition.sum(axis=1)
 
-    def solve(rows: NDArray[np.bool_], strengths: NDArray[np.float64]) -> NDArray[np.float64]:
+    def solve(rows: Bools, strengths: Floats) -> Floats:
         x, y, n = composition[rows], residuals[rows], atoms[rows]
         mean = float(n @ y) / float(n @ n)
         values, vectors = np.linalg.eigh(x.T @ x)
@@ -207,9 +207,9 @@ def fit_composition(
 
 
 def fit_odds(
-    composition: NDArray[np.float64],
-    labels: NDArray[np.float64],
-    offset: NDArray[np.float64],
+    composition: Floats,
+    labels: Floats,
+    offset: Floats,
     *,
     seed: int = 0,
 ) -> CompositionFit:
@@ -230,7 +230,7 @@ def fit_odds(
     """
     _check(labels)
 
-    def solve(rows: NDArray[np.bool_], strength: float) -> NDArray[np.float64]:
+    def solve(rows: Bools, strength: float) -> Floats:
         x, y, known = composition[rows], labels[rows], offset[rows]
         # half a structure of each kind keeps the odds finite where all are alike
         share = (y.sum() + 0.5) / (len(y) + 1.0)
@@ -247,7 +247,7 @@ def fit_odds(
                 break
         return weights
 
-    def surprise(rows: NDArray[np.bool_], weights: NDArray[np.float64]) -> float:
+    def surprise(rows: Bools, weights: Floats) -> float:
         z = np.clip(offset[rows] + composition[rows] @ weights, -30.0, 30.0)
         return float((np.log1p(np.exp(-z)) + (1.0 - labels[rows]) * z).sum())
 
@@ -270,7 +270,7 @@ def fit_odds(
     )
 
 
-def _check(values: NDArray[np.float64]) -> None:
+def _check(values: Floats) -> None:
     if not len(values):
         raise DataError("no training structure has a value of the property")
     if not np.isfinite(values).all():

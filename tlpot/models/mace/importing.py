@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
-from numpy.typing import NDArray
 
 from tlpot.energy import evaluate
 from tlpot.errors import ConfigError, ModelFileError, nearest
@@ -29,6 +28,7 @@ from tlpot.models.mace.backbone import MaceBackbone
 from tlpot.models.mace.conversion import Conversion
 from tlpot.models.mace.description import describe_mace
 from tlpot.models.potential import Potential
+from tlpot.numbers import Floats, Ints
 from tlpot.presentation import Result
 from tlpot.system import System
 from tlpot.torch_mode import plain_torch
@@ -82,7 +82,7 @@ def check_physics(potential: Potential) -> dict[str, float]:
     return worst
 
 
-def _evaluated(model: LevelPotential, atoms: Atoms) -> tuple[float, NDArray[np.float64]]:
+def _evaluated(model: LevelPotential, atoms: Atoms) -> tuple[float, Floats]:
     """Returns the energy without E0, eV, and the forces, eV/Å."""
     graph = build_graph([System.from_atoms(atoms)], model.cutoff, layout=model.layout)
     result = evaluate(model, graph)
@@ -92,7 +92,7 @@ def _evaluated(model: LevelPotential, atoms: Atoms) -> tuple[float, NDArray[np.f
     return energy, result.forces.numpy()
 
 
-def _cluster(numbers: NDArray[np.int64], cutoff: float, rng: np.random.Generator) -> Atoms:
+def _cluster(numbers: Ints, cutoff: float, rng: np.random.Generator) -> Atoms:
     """Returns atoms at some 1.3 times the sum of their largest radii, within the cutoff."""
     grid = np.array([(x, y, z) for x in range(2) for y in range(2) for z in range(2)], dtype=float)
     spacing = min(2.6 * max(covalent_radii[z] for z in numbers), 0.4 * cutoff)
