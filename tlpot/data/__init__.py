@@ -61,7 +61,14 @@ if TYPE_CHECKING:
         store_split,
         stored_split,
     )
-    from tlpot.data.open import DataSource, Source, as_listed, open_dataset, open_unlabelled
+    from tlpot.data.open import (
+        DataSource,
+        Source,
+        as_listed,
+        files_or_atoms,
+        open_dataset,
+        open_unlabelled,
+    )
     from tlpot.data.problems import find_problems, label_problems, overlap_problems
     from tlpot.data.program_outputs import output_kind, read_output
     from tlpot.data.proteins import ProteinAssembly, add_assembly, add_protein, assembled

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
+from tlpot.data import Frame
 from tlpot.data.arrays import ArrayDataset
 from tlpot.data.dataset import Dataset, Problem
 from tlpot.data.extxyz import frame_of, read_extxyz, understood
@@ -323,3 +324,26 @@ def _spec(path: Path, source: SpecSource | None) -> DataSpec:
             f"{path}: an npz file does not describe itself; {undescribed('npz', npz_names(path))}"
         )
     return read_native_spec(path)
+
+
+def files_or_atoms(given: object, name: str) -> list[str | os.PathLike[str] | Atoms]:
+    """Returns what a job was given as a list: files, ``ase.Atoms``, frames of a dataset.
+
+    Args:
+        given: one or several of these.
+        name: of the argument, for the message.
+
+    Raises:
+        ConfigError: something else.
+    """
+    parts = [given] if isinstance(given, str | os.PathLike | Atoms | Frame) else given
+    if not isinstance(parts, Iterable):
+        raise ConfigError(f"{name} is a {type(given).__name__}; {_LISTED}")
+    found = [part.system.to_atoms() if isinstance(part, Frame) else part for part in parts]
+    for part in found:
+        if not isinstance(part, str | os.PathLike | Atoms):
+            raise ConfigError(f"{name} has a {type(part).__name__} in it; {_LISTED}")
+    return found
+
+
+_LISTED = "expected files, ase.Atoms or frames of a dataset, one or several"

@@ -196,7 +196,7 @@ def fit(
     started = time.perf_counter()  # a closed form is all the work of its job
     finished = job.finish(potential)
     result = replace(result, seconds=result.seconds + time.perf_counter() - started)
-    level = job.saved_level or job.levels[0]
+    level = job.outcome_level
     domain = None
     if processes.is_first:
         domain = tell_domain(finished, job, (*job.levels, level))
@@ -333,7 +333,7 @@ def _training_offsets(job: Job, potential: TrainedModel, level: str) -> list[str
     for group in np.unique(names)[:_MOLECULES]:
         chosen += train[order][names == group][:_FRAMES].tolist()
     found = predict(
-        potential.at(level), job.dataset, sorted(chosen), job.saved_level or job.levels[0],
+        potential.at(level), job.dataset, sorted(chosen), job.outcome_level,
         device=potential.device, forces=False,
     )  # fmt: skip
     return offset_words(found, "training")
@@ -343,8 +343,7 @@ def _kinds(job: Job) -> Collection[LabelKind]:
     """Kinds of labels that the user gave, without those that hold a model in place."""
     if job.kinds is not None:
         return job.kinds
-    levels = job.levels if job.joint else job.levels[:1]
-    return frozenset().union(*(job.dataset.levels[level].kinds for level in levels))
+    return frozenset().union(*(job.dataset.levels[level].kinds for level in job.selected_levels))
 
 
 def _selection(job: Job) -> Selection:
@@ -355,28 +354,24 @@ def _selection(job: Job) -> Selection:
         if ("energy" if kind in ("relative", "property") else kind) in known
         and (kind != "property" or any(is_property(level) for level in job.levels))
     ]
-    levels = job.levels if job.joint else job.levels[:1]
-    return make_selection(job.dataset, job.split, levels, kinds)
+    return make_selection(job.dataset, job.split, job.selected_levels, kinds)
 
 
 def _identity(job: Job, processes: Processes) -> dict[str, Any]:
     """What has to be the same for a resumed run to end where the first would have."""
-    parts = job.split
-    frames = _hash(parts.train, job.others, parts.validation, parts.test)
+    split = job.split
     return {
         "recipe": _by_content(job.recipe),
         "dataset": job.dataset.content_hash,
-        "frames": frames[:16],
+        "frames": _hash(split.train, job.others, split.validation, split.test)[:16],
         "parent": job.card.parent,
         "processes": processes.world_size,
     }
 
 
 def _hash(*parts: Ints) -> str:
-    frames = hashlib.sha256()
-    for part in parts:
-        frames.update(part.astype("<i8").tobytes() + b"|")
-    return frames.hexdigest()
+    frames = b"".join(part.astype("<i8").tobytes() + b"|" for part in parts)
+    return hashlib.sha256(frames).hexdigest()
 
 
 def _by_content(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -491,7 +486,7 @@ def _not_started(prepared: PreparedTraining, preflight: str) -> TrainingOutcome:
     job, nothing = prepared.job, ErrorReport(overall={})
     return TrainingOutcome(
         potential=job.potential,
-        level=job.saved_level or job.levels[0],
+        level=job.outcome_level,
         training=TrainingResult(
             best_epoch=0, best_loss=math.nan, best_score=math.nan, history=[], seconds=0.0,
             interrupted=False,

@@ -173,6 +173,16 @@ class Job:
         """Where checkpoint, metrics and pictures go."""
         return self.output.with_suffix(".run")
 
+    @property
+    def outcome_level(self) -> str:
+        """The level at which the saved model is examined."""
+        return self.saved_level or self.levels[0]
+
+    @property
+    def selected_levels(self) -> tuple[str, ...]:
+        """Those by whose errors the epoch is chosen."""
+        return self.levels if self.joint else self.levels[:1]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreparedTraining:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from tlpot.models.backbone import EngineBackbone
     from tlpot.models.calculator import BlockEnergies, CalculatorModel, contradiction, mark_charge
     from tlpot.models.catalogue import CatalogueEntry, Query, catalogue, parse_elements
-    from tlpot.models.checksum import has_checksum, with_checksum
     from tlpot.models.delta import DeltaLevel, DeltaPotential
     from tlpot.models.description import (
         DELTA_FORMAT,

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from ase import Atoms
 
+from tlpot.data import files_or_atoms
 from tlpot.errors import ConfigError, DataError, GeometryError, TLPotWarning, nearest
 from tlpot.sampling.fragment import SamplingTarget
 from tlpot.structures import (
     PREFIX,
     capped_residues,
-    files_or_atoms,
     looks_like_smiles,
     read_all,
     read_structure,

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.structures.given import files_or_atoms
     from tlpot.structures.molecules import (
         PREFIX,
         SMILES,
