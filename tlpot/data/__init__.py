@@ -28,7 +28,6 @@ if TYPE_CHECKING:
         FragmentRows,
         FragmentSource,
         add_rows,
-        append_fragments,
         edited_fragments,
         fragment_kinds,
         geometry_prints,
