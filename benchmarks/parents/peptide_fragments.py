@@ -1,4 +1,4 @@
-"""Pairs of capped residues cut out of folded peptides, unlabelled, for the set of `peptides.py`.
+"""Pairs of capped residues out of folded peptides, without labels, for the set of `peptides.py`.
 
     python peptide_fragments.py FILE.h5 --frames 9000 [--models tlpot-peptides]
 
@@ -129,7 +129,7 @@ def moved(atoms: Atoms, calculator: tlpot.TLPotCalculator, rng: np.random.Genera
 
 
 def cut(atoms: Atoms, rng: np.random.Generator) -> dict[str, tuple[object, np.ndarray]]:
-    """Returns some fragments of a snapshot with two residues or more that are no neighbours."""
+    """Returns some fragments of a snapshot, without single residues and neighbours."""
     types = FragmentTypes()
     pool = FragmentPool(types, "mfcc_mbe2")
     pool.add(ProteinFrames(name="one", frames=[atoms]))

@@ -36,11 +36,15 @@ from tlpot.structures import build_peptide, read_frames
 
 KCAL = kcal / mol
 EXAMPLES = Path(__file__).parents[2] / "examples"
-PAIRS = parse_scheme({"name": "mfcc_mbe2", "inner": 3.0, "outer": 4.0})
+PAIRS, LONGER = (
+    parse_scheme({"name": "mfcc_mbe2", "inner": 3.0, "outer": 4.0, "size": size}) for size in (1, 2)
+)
 SCHEMES: Mapping[str, Mapping[str, Any]] = {
     "mfcc": {"scheme": "mfcc"},
     "mfcc_mbe2 3-4": {"scheme": PAIRS},
     "mfcc_mbe2 on gfn2-xtb": {"scheme": PAIRS, "low": "gfn2-xtb"},
+    "the same, size 2": {"scheme": LONGER},
+    "size 2 on gfn2-xtb": {"scheme": LONGER, "low": "gfn2-xtb"},
 }
 
 

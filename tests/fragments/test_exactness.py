@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ase.io import read
 from local_toy import LocalToy
 from needs import missing
@@ -19,9 +20,13 @@ from structures import bridged, peptide
 from tlpot.energy import evaluate
 from tlpot.fragments import GMFCC, MFCC, Dimers, FragmentForceField, Sphere, check_coverage
 from tlpot.fragments.contacts import _contacts, close_atoms, set_pairs
-from tlpot.fragments.expansion import Expansion
+from tlpot.fragments.expansion import Expansion, PairWeights
 from tlpot.fragments.fragment import Cutter
-from tlpot.fragments.inclusion_exclusion import coverage, inclusion_exclusion
+from tlpot.fragments.inclusion_exclusion import (
+    coverage,
+    inclusion_exclusion,
+    intersection_lattice,
+)
 from tlpot.fragments.schemes.mfcc import capped_windows
 from tlpot.graph import build_graph
 from tlpot.system import System
@@ -159,6 +164,47 @@ def test_signed_pairs_are_the_closure_of_all_unions(structure, reach):
             total += c * float(evaluate(toy, graph, forces=False).energy)
         energies.append(total)
     assert energies[0] == pytest.approx(energies[1], rel=0, abs=1e-9)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("scheme", [Dimers(inner=3.0, outer=4.0), Dimers(inner=3.0, outer=3.0)])
+def test_no_pair_of_atoms_counts_more_than_once(scheme):
+    """Far atoms counted up to four times where overlaps were beyond the reach of both stretches."""
+    atoms = read(Path(__file__).parents[2] / "examples" / "disulfide.pdb")
+    topology, system = system_of(atoms)
+    cutter = Cutter(topology)
+    expansion = scheme.expand(cutter, system.positions)
+    weights = None
+    if expansion.pairs is not None:
+        of_pairs = PairWeights(topology, expansion.pairs, system.positions, 0.0)
+        weights = of_pairs(torch.from_numpy(system.positions)).numpy()
+        assert ((weights > 0) & (weights < 1)).any()
+    counts = np.zeros((len(topology.units),) * 2)
+    for units, c in zip(expansion.sets, expansion.coefficients(weights), strict=True):
+        members = sorted(units)
+        counts[np.ix_(members, members)] += c
+    assert counts.min() > -1e-12
+    assert counts.max() < 1 + 1e-12
+    near = close_atoms(system.positions, scheme.inner)
+    assert counts[tuple(topology.unit_of[near].T)] == pytest.approx(1.0)
+    assert (counts < 0.5).any()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_lattice_inverts_its_order(seed):
+    rng = np.random.default_rng(seed)
+    family = [
+        frozenset(rng.choice(12, rng.integers(1, 6), replace=False).tolist()) for _ in "abcdefg"
+    ]
+    found = intersection_lattice(family)
+    signs = inclusion_exclusion(family)
+    totals = dict.fromkeys(found.sets, 0)
+    for below in found.below:
+        for number, sign in below:
+            totals[found.sets[number]] += sign
+    assert {units: c for units, c in totals.items() if c} == signs
+    for units, hull in zip(found.sets, found.hulls, strict=True):
+        assert hull == frozenset().union(*(one for one in family if units <= one))
 
 
 def test_inclusion_and_exclusion_by_hand():

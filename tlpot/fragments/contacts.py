@@ -135,6 +135,24 @@ def close_images(positions: Floats, reach: float, lattice: Lattice) -> tuple[Int
     return np.stack([i, j], axis=1).astype(np.int64)[once], shifts[once]
 
 
+def close_units(
+    topology: Topology, images: Images, positions: Floats, reach: float, lattice: Lattice | None
+) -> list[set[int]]:
+    """Returns the units less than `reach` Å from each unit at home, by the numbers of `images`."""
+    if lattice is None:
+        pairs = close_atoms(positions, reach)
+        shifts = np.zeros((len(pairs), 3), dtype=np.int64)
+    else:
+        pairs, shifts = close_images(positions, reach, lattice)
+    units = topology.unit_of[pairs]
+    found: list[set[int]] = [set() for _ in topology.units]
+    for u, v, *shift in np.unique(np.concatenate([units, shifts], axis=1), axis=0).tolist():
+        image: Shift = (shift[0], shift[1], shift[2])
+        found[u] |= images.moved(frozenset({v}), image)
+        found[v] |= images.moved(frozenset({u}), opposite(image))
+    return found
+
+
 def _contacts(topology: Topology, atoms: Ints) -> sparse.csr_array:
     from scipy import sparse
 

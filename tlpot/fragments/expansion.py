@@ -28,9 +28,10 @@ class PairTerms:
         left: [n_pairs], index of a fragment.
         right: [n_pairs], index of a fragment.
         meet: [n_pairs], index of a fragment, or -1 where nothing is in common.
-        first: [n_pairs] sets of units, all at home, whose distance from `second` decides the
-            weight w.
-        second: [n_pairs] sets of units, all of one periodic image.
+        weight: [n_pairs], which of the weights w is that of the term.
+        first: [n_weights] sets of units, all at home, whose distance from `second` decides the
+            weight.
+        second: [n_weights] sets of units, all of one periodic image.
         inner: Å; w is 1 as soon as two atoms of both are closer.
         outer: Å; w is 0 when no two atoms are closer.
     """
@@ -40,6 +41,7 @@ class PairTerms:
     left: Ints
     right: Ints
     meet: Ints
+    weight: Ints
     first: tuple[Units, ...]
     second: tuple[Units, ...]
     inner: float
@@ -71,11 +73,11 @@ class Expansion:
         )
 
     def coefficients(self, weights: Floats | None = None) -> Floats:
-        """Returns the coefficient of each set for given weights of the pairs, [n_sets]."""
+        """Returns the coefficient of each set for given weights, [n_weights] to [n_sets]."""
         found = self.base.copy()
         if self.pairs is not None:
             terms = self.pairs
-            strength = terms.sign * (np.ones(len(terms)) if weights is None else weights)
+            strength = terms.sign * (1.0 if weights is None else weights[terms.weight])
             np.add.at(found, terms.union, strength)
             np.add.at(found, terms.left, -strength)
             np.add.at(found, terms.right, -strength)
@@ -95,8 +97,8 @@ class Collector:
         self._canonical = canonical
         self._index: dict[Units, int] = {}
         self._base: list[float] = []
-        self._pairs: list[tuple[float, int, int, int, int]] = []
-        self._near: list[tuple[Units, Units]] = []
+        self._pairs: list[tuple[float, int, int, int, int, int]] = []
+        self._near: dict[tuple[Units, Units], int] = {}
 
     def add(self, units: Units, coefficient: float) -> None:
         """Adds a fragment to the sum."""
@@ -115,22 +117,23 @@ class Collector:
         """Adds a pair term; with `near` None its weight is 1 wherever the atoms are.
 
         The four sets are taken for any of their periodic images, those of `near` for themselves.
+        Terms of the same two sets `near` have one weight.
         """
         if near is None:
             for units, c in ((union, sign), (left, -sign), (right, -sign), (meet, sign)):
                 self.add(units, c)
             return
         common = self._of(meet) if meet else -1
-        self._pairs.append((sign, self._of(union), self._of(left), self._of(right), common))
-        self._near.append(near)
+        weight = self._near.setdefault(near, len(self._near))
+        self._pairs.append((sign, self._of(union), self._of(left), self._of(right), common, weight))
 
     def expansion(self, inner: float, outer: float) -> Expansion:
         """Returns what was gathered, without sets that cancel altogether."""
         sets = tuple(self._index)
         base = np.array(self._base)
         used = base != 0.0
-        table = np.array(self._pairs, dtype=np.float64).reshape(-1, 5)
-        indices = table[:, 1:].astype(np.int64)
+        table = np.array(self._pairs, dtype=np.float64).reshape(-1, 6)
+        indices = table[:, 1:5].astype(np.int64)
         used[indices[indices >= 0]] = True
         new = np.append(np.cumsum(used) - 1, -1)  # -1 stays -1
         pairs = None
@@ -141,6 +144,7 @@ class Collector:
                 left=new[indices[:, 1]],
                 right=new[indices[:, 2]],
                 meet=new[indices[:, 3]],
+                weight=table[:, 5].astype(np.int64),
                 first=tuple(a for a, _ in self._near),
                 second=tuple(b for _, b in self._near),
                 inner=inner,
@@ -212,10 +216,10 @@ class PairWeights:
         incidence = _incidence(terms, keys, n_units)
         self._term = torch.from_numpy(incidence[0])
         self._member = torch.from_numpy(incidence[1])
-        self._n_terms = len(terms)
+        self._n_weights = len(terms.first)
 
     def __call__(self, positions: Tensor, cell: Tensor | None = None) -> Tensor:
-        """Returns w of each pair term, [n_pairs], float64, differentiable.
+        """Returns the weights w, [n_weights], float64, differentiable.
 
         Positions are those of whole molecules, [n_atoms, 3], Å; the cell is [3, 3], Å, None in
         vacuum.
@@ -229,7 +233,7 @@ class PairWeights:
         apart = torch.log((1.0 - fade(distance, self.inner, self.outer)).clamp_min(_LEAST))
         by_units = apart.new_zeros(self._n_unit_pairs)
         by_units = by_units.index_add(0, self._unit_pair.to(device), apart)
-        by_term = apart.new_zeros(self._n_terms)
+        by_term = apart.new_zeros(self._n_weights)
         by_term = by_term.index_add(
             0, self._term.to(device), by_units.index_select(0, self._member.to(device))
         )
@@ -252,9 +256,9 @@ def _unit_pairs(units: Ints, shifts: Ints | None, n_units: int) -> tuple[Ints, I
 
 
 def _incidence(terms: PairTerms, keys: Ints, n_units: int) -> tuple[Ints, Ints]:
-    """Which unit pairs belong to which pair term, as two index arrays."""
+    """Which unit pairs belong to which weight, as two index arrays."""
     none = np.zeros(0, dtype=np.int64)
-    if not len(keys) or not len(terms):
+    if not len(keys) or not terms.first:
         return none, none
     images = Images(n_units)
     parts = [next(iter(images.split(second).items())) for second in terms.second]

@@ -214,7 +214,7 @@ def _coefficients(partition: Partition, positions: Floats) -> tuple[Floats, list
     needed = coefficients != 0.0
     terms = partition.expansion.pairs
     if terms is not None and partition.weights is not None:
-        active = partition.weights(where).numpy() > 0.0
+        active = partition.weights(where).numpy()[terms.weight] > 0.0
         for index in (terms.union, terms.left, terms.right, terms.meet):
             needed[index[active & (index >= 0)]] = True
     return coefficients, np.flatnonzero(needed).tolist()
@@ -259,16 +259,18 @@ def _slopes(
         where = torch.from_numpy(positions).clone().requires_grad_(True)
         weights = partition.weights(where)
         changing = (weights > 0.0) & (weights < 1.0)
-        for term in changing.nonzero()[:, 0].tolist():
-            (tensor,) = torch.autograd.grad(weights[term], where, retain_graph=True)
-            gradient = terms.sign[term] * tensor.numpy()
-            for atom in np.flatnonzero(gradient.any(axis=1)).tolist():
+        for weight in changing.nonzero()[:, 0].tolist():
+            (tensor,) = torch.autograd.grad(weights[weight], where, retain_graph=True)
+            gradient = tensor.numpy()
+            moving = np.flatnonzero(gradient.any(axis=1)).tolist()
+            for term in np.flatnonzero(terms.weight == weight).tolist():
                 for index, sign in (
                     (terms.union, 1.0), (terms.left, -1.0), (terms.right, -1.0), (terms.meet, 1.0),
                 ):  # fmt: skip
-                    if index[term] >= 0:
+                    for atom in moving if index[term] >= 0 else ():
                         key = place[int(index[term])], atom
-                        found[key] = found.get(key, np.zeros(3)) + sign * gradient[atom]
+                        change = sign * terms.sign[term] * gradient[atom]
+                        found[key] = found.get(key, np.zeros(3)) + change
     found = {key: vector for key, vector in found.items() if vector.any()}
     keys = np.array(list(found), dtype=np.int64).reshape(-1, 2)
     vectors = np.array(list(found.values()), dtype=np.float64).reshape(-1, 3)

@@ -299,7 +299,9 @@ class Partition:
         terms = self.expansion.pairs
         if terms is None or self.weights is None:
             return found
-        strength = torch.from_numpy(terms.sign).to(device) * self.weights(positions, cell)
+        weights = self.weights(positions, cell)
+        of_term = weights.index_select(0, torch.from_numpy(terms.weight).to(device))
+        strength = torch.from_numpy(terms.sign).to(device) * of_term
         some = torch.from_numpy(np.flatnonzero(terms.meet >= 0)).to(device)
         for index, part in (
             (terms.union, strength),
@@ -441,7 +443,7 @@ def _same(old: Expansion, new: Expansion) -> bool:
         return False
     if old.pairs is None or new.pairs is None:
         return old.pairs is new.pairs
-    return all(
+    return (old.pairs.first, old.pairs.second) == (new.pairs.first, new.pairs.second) and all(
         np.array_equal(getattr(old.pairs, name), getattr(new.pairs, name))
-        for name in ("sign", "union", "left", "right", "meet")
+        for name in ("sign", "union", "left", "right", "meet", "weight")
     )

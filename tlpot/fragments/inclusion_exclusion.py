@@ -28,6 +28,57 @@ def inclusion_exclusion(primaries: Iterable[Units]) -> dict[Units, int]:
     Returns:
         The coefficient of each set; sets with coefficient 0 are left out.
     """
+    by_element = _closed(primaries)
+    coefficients: dict[Units, int] = {}
+    for units in _largest_first(by_element):
+        above = (other for other in _rarest(units, by_element) if units < other)
+        coefficients[units] = 1 - sum(coefficients[other] for other in above)
+    return {units: c for units, c in coefficients.items() if c}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SetLattice:
+    """A family of sets that is closed under intersection, as a partially ordered set.
+
+    Attributes:
+        sets: its members, large ones first.
+        below: of each member x the members c within it, and the Möbius function μ(c, x), which
+            inverts sums over members that contain another; those where it is 0 are left out.
+        hulls: of each member the union of the primaries that contain it.
+    """
+
+    sets: list[Units]
+    below: list[list[tuple[int, int]]]
+    hulls: list[Units]
+
+
+def intersection_lattice(primaries: Iterable[Units]) -> SetLattice:
+    """Closes a family of sets under intersection and inverts its order.
+
+    The coefficient of a set by `inclusion_exclusion` is the sum of μ(set, x) over all x. Möbius
+    function of a partially ordered set: G.-C. Rota, doi:10.1007/BF00531932.
+    """
+    own = set(primaries)
+    by_element = _closed(own)
+    sets = _largest_first(by_element)
+    number = {units: k for k, units in enumerate(sets)}
+    below: list[list[tuple[int, int]]] = []
+    for units in sets:
+        inside = {other for element in units for other in by_element[element] if other <= units}
+        found: dict[int, int] = {}
+        for k in sorted(number[other] for other in inside):
+            between = (m for j, m in found.items() if sets[k] < sets[j])
+            found[k] = -sum(between) if found else 1
+        below.append([(k, m) for k, m in found.items() if m])
+    hulls = [
+        units.union(*(one for one in _rarest(units, by_element) if one in own and units <= one))
+        for units in sets
+    ]
+    return SetLattice(sets=sets, below=below, hulls=hulls)
+
+
+def _closed(primaries: Iterable[Units]) -> dict[int, list[Units]]:
+    """Closes a family of sets under intersection: its members by the elements that they have."""
     closed: set[Units] = set()
     by_element: dict[int, list[Units]] = {}
 
@@ -44,13 +95,16 @@ def inclusion_exclusion(primaries: Iterable[Units]) -> dict[Units, int]:
         units = waiting.pop()
         met = {other for element in units for other in by_element[element]}
         waiting += [common for other in met if add(common := units & other)]
+    return by_element
 
-    coefficients: dict[Units, int] = {}
-    for units in sorted(closed, key=lambda s: (-len(s), sorted(s))):
-        rarest = min(units, key=lambda element: len(by_element[element]))
-        above = (other for other in by_element[rarest] if units < other)
-        coefficients[units] = 1 - sum(coefficients[other] for other in above)
-    return {units: c for units, c in coefficients.items() if c}
+
+def _largest_first(by_element: dict[int, list[Units]]) -> list[Units]:
+    members = {units for some in by_element.values() for units in some}
+    return sorted(members, key=lambda s: (-len(s), sorted(s)))
+
+
+def _rarest(units: Units, by_element: dict[int, list[Units]]) -> list[Units]:
+    return by_element[min(units, key=lambda element: len(by_element[element]))]
 
 
 def periodic_inclusion_exclusion(primaries: Iterable[Units], images: Images) -> dict[Units, int]:

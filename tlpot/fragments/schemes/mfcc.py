@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations, product
 from typing import ClassVar
 
 from tlpot.errors import ConfigError
-from tlpot.fragments.contacts import HOME, Shift, touching_sets
+from tlpot.fragments.contacts import HOME, Shift, close_units, opposite, touching_sets
 from tlpot.fragments.expansion import Collector, Expansion
 from tlpot.fragments.fragment import Cutter, Units
-from tlpot.fragments.inclusion_exclusion import inclusion_exclusion
+from tlpot.fragments.inclusion_exclusion import (
+    SetLattice,
+    inclusion_exclusion,
+    intersection_lattice,
+)
 from tlpot.numbers import Floats
 from tlpot.topology import Chain, Lattice, Topology
+
+Pair = tuple[int, int, Shift]
+"""Two sets by their numbers, and the image of the second."""
+Near = tuple[Units, Units] | None
+"""Units whose distances decide a weight, the second in an image; None for a weight of 1."""
 
 
 def capped_windows(topology: Topology, size: int, *, pairs: bool = False) -> list[Units]:
@@ -200,7 +210,7 @@ class FadingPairs:
 
     def certain_pairs(
         self,
-        cutter: Cutter,
+        topology: Topology,
         sets: list[Units],
         positions: Floats,
         skin: float,
@@ -213,21 +223,24 @@ class FadingPairs:
         """
         if self.inner <= skin:
             return set()
-        near = touching_sets(sets, cutter.topology, positions, self.inner - skin, lattice)
+        near = touching_sets(sets, topology, positions, self.inner - skin, lattice)
         return {(i, j, shift) for i, j, shift, _ in near}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dimers(FadingPairs):
-    """Capped stretches and all pairs of them that are close: Σ s E(a) + Σ s s w ΔE(a, b).
+    """Capped stretches and all pairs of them that are close: Σ s E(a) + Σ K ΔE(a, b).
 
-    a and b run over stretches and their overlaps with the signs s of `MFCC`; ΔE(a, b) is
-    E(a ∪ b) − E(a) − E(b) + E(a ∩ b). With w = 1 for all pairs this is the many-body expansion
-    of second order, MFCC-MBE(2), see doi:10.1039/D5CP00727E. Here
-    w = 1 − Π (1 − φ(r)) over the pairs of atoms of both, where φ falls from 1 at `inner` to 0
-    at `outer` with continuous second derivatives, so that energy and forces are smooth while
-    fragments meet and part. Where caps of a and b would face each other across a missing
-    peptide bond, the bond is added to all four fragments.
+    a and b run over stretches and what these have in common, with the signs s of `MFCC`;
+    ΔE(a, b) is E(a ∪ b) − E(a) − E(b) + E(a ∩ b). With all pairs K is s(a) s(b), and this is the
+    many-body expansion of second order, MFCC-MBE(2), see doi:10.1039/D5CP00727E. Here
+    K = Σ μ(a, x) μ(b, y) w(x, y) over the x and y that contain a and b, with the Möbius function of
+    this order (doi:10.1007/BF00531932) and w = 1 − Π (1 − φ(r)) over the pairs of atoms of the
+    stretches that contain x and of those that contain y; φ falls from 1 at `inner` to 0 at `outer`
+    with continuous second derivatives. So energy and forces are smooth while stretches meet and
+    part, every pair of atoms within `inner` counts once, and none more than once. Where caps of a
+    and b would face each other across a missing peptide bond, the bond is added to all four
+    fragments.
 
     Attributes:
         inner: Å; a pair counts fully once two of its atoms are closer.
@@ -259,23 +272,61 @@ class Dimers(FadingPairs):
         lattice: Lattice | None = None,
     ) -> Expansion:
         """Lists the fragments, see `Scheme`."""
-        signed = inclusion_exclusion(capped_windows(cutter.topology, self.size, pairs=True))
-        sets = list(signed)
+        windows = capped_windows(cutter.topology, self.size, pairs=True)
         found = Collector(cutter.images.canonical)
-        for units, c in signed.items():
+        for units, c in inclusion_exclusion(windows).items():
             found.add(units, c)
-        certain = self.certain_pairs(cutter, sets, positions, skin, lattice)
-        near = touching_sets(sets, cutter.topology, positions, self.outer + skin, lattice)
-        for i, j, shift, share in near:
-            a, b = sets[i], cutter.images.moved(sets[j], shift)
-            if a <= b or b <= a:
-                continue
-            found.add_pair(
-                signed[sets[i]] * signed[sets[j]],
-                *self._four(cutter, a, b),
-                None if share or (i, j, shift) in certain else (a, b),
-            )
+        family = intersection_lattice(windows)
+        terms = self._terms(family, cutter, positions, skin, lattice)
+        for (i, j, shift), weights in terms.items():
+            a, b = family.sets[i], cutter.images.moved(family.sets[j], shift)
+            if any(weights.values()) and not (a <= b or b <= a):
+                four = self._four(cutter, a, b)
+                for near, c in weights.items():
+                    if c:
+                        found.add_pair(c, *four, near)
         return found.expansion(self.inner, self.outer)
+
+    def _terms(
+        self,
+        family: SetLattice,
+        cutter: Cutter,
+        positions: Floats,
+        skin: float,
+        lattice: Lattice | None,
+    ) -> dict[Pair, dict[Near, int]]:
+        """Returns the sums of μ(a, x) μ(b, y) over all x and y with the same w, by a and b.
+
+        Weights are the same where the units that are close to each other are; the key is None
+        where w is 1.
+        """
+        topology, images = cutter.topology, cutter.images
+        certain = self.certain_pairs(topology, family.hulls, positions, skin, lattice)
+        reach = self.outer + skin
+        partners = close_units(topology, images, positions, reach, lattice)
+        found: dict[Pair, dict[Near, int]] = {}
+
+        def add(a: int, b: int, shift: Shift, near: Near, c: int) -> None:
+            if a > b or (a == b and shift < HOME):
+                a, b, shift = b, a, opposite(shift)
+            weights = found.setdefault((a, b, shift), {})
+            weights[near] = weights.get(near, 0) + c
+
+        for below in family.below:
+            for (a, m), (b, n) in combinations(below, 2):
+                add(a, b, HOME, None, m * n)
+        for x, y, shift, share in touching_sets(family.hulls, topology, positions, reach, lattice):
+            near = None
+            if not share and (x, y, shift) not in certain:
+                one, other = family.hulls[x], images.moved(family.hulls[y], shift)
+                one = frozenset(u for u in one if partners[u] & other)
+                other = other & frozenset().union(*(partners[u] for u in one))
+                turn = shift == HOME and min(other) < min(one)
+                near = (other, one) if turn else (one, other)
+            for (a, m), (b, n) in product(family.below[x], family.below[y]):
+                if a != b or shift != HOME:
+                    add(a, b, shift, near, m * n)
+        return found
 
     def _four(self, cutter: Cutter, a: Units, b: Units) -> tuple[Units, Units, Units, Units]:
         """Returns the union of a pair, its two fragments and what they have in common.
@@ -329,7 +380,7 @@ class GMFCC(FadingPairs):
             found.add(units, c)
         cores = list(dict.fromkeys(_bound_residues(topology)))
         together = {(a, b) for p in primaries for a in p for b in p}
-        certain = self.certain_pairs(cutter, cores, positions, skin, lattice)
+        certain = self.certain_pairs(topology, cores, positions, skin, lattice)
         pairs = touching_sets(cores, topology, positions, self.outer + skin, lattice)
         for i, j, shift, share in pairs:
             a, b = cores[i], cutter.images.moved(cores[j], shift)
