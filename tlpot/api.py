@@ -1100,7 +1100,7 @@ def sample(
         SimulationError: a fragment falls apart; the others are kept.
     """
     from tlpot.calculators import CalculatorFactory
-    from tlpot.jobs import workers as worker_pool
+    from tlpot.execution import workers as worker_pool
     from tlpot.sampling import SamplingReport, SamplingSettings, given_fragments
     from tlpot.sampling import pairs as pairs_of
     from tlpot.sampling import sample as run
@@ -1202,7 +1202,7 @@ def label(
     """
     from tlpot.engines import EngineSpec
     from tlpot.errors import ConfigError
-    from tlpot.jobs import workers as worker_pool
+    from tlpot.execution import workers as worker_pool
     from tlpot.labelling import LabelSettings, read_structures
     from tlpot.labelling import label as run
     from tlpot.training import Interrupt
@@ -1317,7 +1317,7 @@ def build(
         KeyboardInterrupt: the user stopped it; so is what was begun.
     """
     from tlpot.building import BuildResult, build_plan, run_build
-    from tlpot.jobs import workers as worker_pool
+    from tlpot.execution import workers as worker_pool
     from tlpot.training import Interrupt
 
     plan = build_plan(
@@ -1793,7 +1793,7 @@ def frequencies(
         temperature: of the thermochemistry, K.
         pressure: of the ideal gas, bar; the default is 1 atm.
         symmetry: rotational symmetry number; None finds it, see
-            `tlpot.dynamics.thermochemistry.symmetry_number`.
+            `tlpot.dynamics.frequencies.symmetry_number`.
         charge: total charge in e, in place of what the structure says.
         spin: multiplicity 2S + 1, likewise.
         low: with a scheme, see `fragment`; without one the low level of a model of differences.

@@ -9,11 +9,11 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.errors import ConfigError, MissingExtraError, nearest
 from tlpot.neighbors import Neighbors, neighbor_list
+from tlpot.numbers import Floats, Ints
 from tlpot.system import System
 from tlpot.torch_mode import plain_torch, usable
 
@@ -99,11 +99,11 @@ class Slots:
     """
 
     blocks: Blocks
-    center: NDArray[np.int64]
-    of_pair: NDArray[np.int64]
+    center: Ints
+    of_pair: Ints
 
 
-def make_slots(center: NDArray[np.int64], n_atoms: int) -> Slots:
+def make_slots(center: Ints, n_atoms: int) -> Slots:
     """Gives each pair a slot.
 
     Large batches get several blocks, cut at quantiles of the number of neighbours: in organic
@@ -371,10 +371,10 @@ def flat_graph(
 
 def _pad(
     slots: Slots,
-    neighbor: NDArray[np.int64],
-    shifts: NDArray[np.float64] | None,
+    neighbor: Ints,
+    shifts: Floats | None,
     cutoff: float,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64] | None, NDArray[np.float64]]:
+) -> tuple[Ints, Ints, Floats | None, Floats]:
     padded_neighbor = slots.center.copy()
     padded_neighbor[slots.of_pair] = neighbor
     padding = np.zeros((len(slots.center), 3))

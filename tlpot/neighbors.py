@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from vesin import NeighborList
 
 from tlpot.bond_thresholds import NETWORK_REACH, RADII
 from tlpot.errors import GeometryError
+from tlpot.numbers import Floats, Ints
 from tlpot.system import System, check_system
 
 CLOSEST = 0.1
@@ -27,9 +27,9 @@ class Neighbors:
             ``positions[neighbor] + shifts @ cell``.
     """
 
-    center: NDArray[np.int64]
-    neighbor: NDArray[np.int64]
-    shifts: NDArray[np.float64]
+    center: Ints
+    neighbor: Ints
+    shifts: Floats
 
 
 def neighbor_list(
@@ -85,7 +85,7 @@ def is_endless(system: System) -> bool:
     ends = system.positions[j] + near.shifts @ system.cell
     lengths = np.linalg.norm(ends - system.positions[i], axis=1)
     bonded = lengths < NETWORK_REACH * (radii[i] + radii[j])
-    bonds: list[list[tuple[int, NDArray[np.float64]]]] = [[] for _ in range(len(system))]
+    bonds: list[list[tuple[int, Floats]]] = [[] for _ in range(len(system))]
     for a, b, shift in zip(i[bonded], j[bonded], near.shifts[bonded], strict=True):
         bonds[a].append((int(b), shift))
     images, known = np.zeros((len(system), 3)), np.zeros(len(system), dtype=bool)
@@ -104,7 +104,7 @@ def is_endless(system: System) -> bool:
     return False
 
 
-def _full_cell(system: System) -> NDArray[np.float64]:
+def _full_cell(system: System) -> Floats:
     """Completes missing lattice vectors along open directions, where their length is irrelevant."""
     if not system.pbc.any():
         return np.zeros((3, 3))

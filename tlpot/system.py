@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.errors import GeometryError
+from tlpot.numbers import Bools, Floats, Ints
 from tlpot.total_charge import StatedCharge, stated_charge
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ class System:
         spin: multiplicity 2S + 1.
     """
 
-    atomic_numbers: NDArray[np.int64]
-    positions: NDArray[np.float64]
-    cell: NDArray[np.float64]
-    pbc: NDArray[np.bool_]
+    atomic_numbers: Ints
+    positions: Floats
+    cell: Floats
+    pbc: Bools
     charge: int = 0
     spin: int = 1
 
@@ -115,7 +115,7 @@ def check_system(system: System, name: str = "the structure") -> None:
         _check_cell(system.cell, system.pbc, name)
 
 
-def _check_cell(cell: NDArray[np.float64], pbc: NDArray[np.bool_], name: str) -> None:
+def _check_cell(cell: Floats, pbc: Bools, name: str) -> None:
     if not np.isfinite(cell).all():
         raise GeometryError(f"{name}: the cell holds NaN or infinity: {cell.tolist()}")
     periodic = cell[pbc]

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.config import parse
 from tlpot.errors import ConfigError, DataError
 from tlpot.levels import canonical_level, difference_parts
+from tlpot.numbers import Bools, Floats
 from tlpot.units import ENERGY, PRESSURE
 
 Kind = Literal["scalar", "positive", "yes_no"]
@@ -161,7 +161,7 @@ def unit_ratio(found: str, wanted: str, where: str) -> float:
     )
 
 
-def broken_values(values: NDArray[np.float64], quantity: Quantity) -> NDArray[np.bool_]:
+def broken_values(values: Floats, quantity: Quantity) -> Bools:
     """Returns which of some values cannot be, [n]; NaN is a missing one."""
     known = ~np.isnan(values)
     if quantity.kind == "positive":

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.errors import GeometryError
+from tlpot.numbers import Floats
 
 CHARGE_ARRAYS = ("initial_charges", "formal_charges", "charges")
 """Charges of the atoms, which add up to the total."""
@@ -246,9 +246,7 @@ def named_state(key: str) -> Literal["charge", "spin"] | None:
     return "spin" if any(True for _ in _under({key: 0}, _MULTIPLICITIES)) else None
 
 
-def _per_atom(
-    arrays: Mapping[str, Any], names: tuple[str, ...]
-) -> Iterator[tuple[str, NDArray[np.float64]]]:
+def _per_atom(arrays: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[tuple[str, Floats]]:
     """Yields the arrays that say anything: not all zero, not all NaN."""
     for key in names:
         if key not in arrays:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tlpot.errors import ConfigError
 from tlpot.graph import AtomGraph, Layout, join_graphs
 from tlpot.neighbors import CLOSEST, Neighbors, neighbor_list
+from tlpot.numbers import Bools, Floats
 from tlpot.system import System
 from tlpot.torch_mode import plain_torch
 
@@ -30,10 +31,10 @@ class _Candidates:
     """
 
     frame: tuple[bytes, ...]
-    positions: NDArray[np.float64]
+    positions: Floats
     skin: float
     pairs: Neighbors
-    offsets: NDArray[np.float64] | None
+    offsets: Floats | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,9 +105,7 @@ class VerletList:
         with plain_torch():  # what is kept must serve callers in any mode
             return self._graph(candidates, system, inside)
 
-    def _graph(
-        self, candidates: _Candidates, system: System, inside: NDArray[np.bool_]
-    ) -> AtomGraph:
+    def _graph(self, candidates: _Candidates, system: System, inside: Bools) -> AtomGraph:
         pattern, state = inside.tobytes(), (system.charge, system.spin)
         last = self._last
         if last is not None and (last.inside, last.state) == (pattern, state):
@@ -140,7 +139,7 @@ class VerletList:
             offsets=pairs.shifts @ system.cell if system.pbc.any() else None,
         )
 
-    def _within(self, candidates: _Candidates, system: System) -> NDArray[np.bool_]:
+    def _within(self, candidates: _Candidates, system: System) -> Bools:
         pairs = candidates.pairs
         # take and dot are several times faster than indexing with an array and einsum
         vectors = system.positions.take(pairs.neighbor, axis=0)

@@ -42,7 +42,7 @@ def give(name: str, dataset, train, held) -> None:
 
 def checked(content: bytes) -> bytes:
     try:
-        from tlpot.models import with_checksum
+        from tlpot.files import with_checksum
     except ImportError:
         return content
     return with_checksum(content)

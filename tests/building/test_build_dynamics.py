@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from tlpot.building import descent
+from tlpot.building import dynamics
 from tlpot.building.config import ActiveSettings
 from tlpot.building.dynamics import relaxed, run_dynamics
 from tlpot.building.exploration import _visited
@@ -87,7 +87,7 @@ def test_a_relaxation_that_was_stopped_is_the_same_to_the_last_bit(strained, cal
 def test_a_relaxation_without_end_ends_after_its_steps_however_often_it_was_stopped(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(descent, "_STEPS", 50)
+    monkeypatch.setattr(dynamics, "_STEPS", 50)
 
     class Slope(Calculator):
         """A toy force that is 2 / (1 + z), and too large to end at wherever 50 steps lead."""

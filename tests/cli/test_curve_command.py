@@ -10,7 +10,7 @@ from needs import needs
 
 from tlpot.cli import main
 from tlpot.errors import ConfigError, MissingExtraError
-from tlpot.jobs import workers
+from tlpot.execution import workers
 from tlpot.models import LIBRARY
 
 pytestmark = pytest.mark.train

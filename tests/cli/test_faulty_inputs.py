@@ -144,7 +144,7 @@ def _labels_in_this_process(monkeypatch):
     def workers(n, dask=None, **_):
         yield None, None
 
-    monkeypatch.setattr("tlpot.jobs.workers", workers)
+    monkeypatch.setattr("tlpot.execution.workers", workers)
 
 
 def command(name, path, model, out, options):

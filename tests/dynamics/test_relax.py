@@ -12,8 +12,8 @@ from toys import ToyModel
 
 from tlpot.calculators import TLPotCalculator
 from tlpot.dynamics import RelaxationSettings, relaxation_steps
+from tlpot.dynamics.bond_monitor import bond_changes, rmsd
 from tlpot.dynamics.relaxation import OPTIMIZERS
-from tlpot.dynamics.structure_change import bond_changes, rmsd
 from tlpot.errors import ConfigError, GeometryError, SimulationError
 
 

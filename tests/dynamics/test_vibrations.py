@@ -20,7 +20,7 @@ from tlpot.dynamics import (
     write_modes,
     write_molden,
 )
-from tlpot.dynamics.thermochemistry import symmetry_number
+from tlpot.dynamics.frequencies import symmetry_number
 from tlpot.dynamics.vibrations import AUTOMATIC, NUMERICAL
 from tlpot.errors import ConfigError, GeometryError
 

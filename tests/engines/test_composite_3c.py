@@ -18,8 +18,7 @@ from needs import needs
 
 from tlpot.data import open_dataset
 from tlpot.engines import EngineSpec, make_engine
-from tlpot.engines.composite_3c import COMPOSITES_3C
-from tlpot.engines.method import parse_method
+from tlpot.engines.method import COMPOSITES_3C, parse_method
 from tlpot.errors import ConfigError, MissingExtraError
 from tlpot.labelling import label
 from tlpot.system import System

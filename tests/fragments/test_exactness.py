@@ -22,11 +22,7 @@ from tlpot.fragments import GMFCC, MFCC, Dimers, FragmentForceField, Sphere, che
 from tlpot.fragments.contacts import _contacts, close_atoms, set_pairs
 from tlpot.fragments.expansion import Expansion, PairWeights
 from tlpot.fragments.fragment import Cutter
-from tlpot.fragments.inclusion_exclusion import (
-    coverage,
-    inclusion_exclusion,
-    intersection_lattice,
-)
+from tlpot.fragments.inclusion_exclusion import coverage, inclusion_exclusion, intersection_lattice
 from tlpot.fragments.schemes.mfcc import capped_windows
 from tlpot.graph import build_graph
 from tlpot.system import System

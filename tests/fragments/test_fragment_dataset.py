@@ -18,8 +18,9 @@ from tlpot.data import (
     FragmentSource,
     add_labels,
     add_level,
-    append_fragments,
+    add_rows,
     assembled,
+    edited_fragments,
     find_problems,
     fragment_kinds,
     is_fragment_file,
@@ -35,6 +36,12 @@ from tlpot.fragments import fragments_from
 from tlpot.jobs import train_config, train_from_scratch
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "files"
+
+
+def append(path, *rows, about=None):
+    """Adds geometries to a file, kind by kind; the rows where they are."""
+    with edited_fragments(path, about) as handle:
+        return [add_rows(handle, path, some) for some in rows]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +94,7 @@ def test_many_low_and_few_high_labels_share_geometries(tmp_path):
     positions = rng.normal(size=(3000, len(kind), 3)) * 5
     sources = tuple(FragmentSource(source=f"p{k % 7}") for k in range(3000))
     rows = FragmentRows(kind=kind, positions=positions, sources=sources, weight=np.ones(3000))
-    (placed,) = append_fragments(path, [rows])
+    (placed,) = append(path, rows)
     assert placed.tolist() == list(range(3, 3003))
     low, high = rng.normal(size=3003), rng.normal(size=5)
     where = np.array([2999, 3, 1500, 1501, 4])
@@ -150,12 +157,12 @@ def test_geometries_that_do_not_fit_are_refused(path):
     for positions, message in ((good[:, 1:], "need"), (good * np.nan, "not finite")):
         rows = FragmentRows(kind=kind, positions=positions, sources=source, weight=np.ones(1))
         with pytest.raises(DataError, match=f"{kind.key}.*{message}"):
-            append_fragments(path, [rows])
+            append(path, rows)
     with pytest.raises(DataError, match=r"cap_rule.*do not belong"):
-        append_fragments(path, [], about={"cap_rule": "fixed"})
+        append(path, about={"cap_rule": "fixed"})
     (path.parent / "other.h5").write_text("x")
     with pytest.raises(DataError, match="not a fragment file"):
-        append_fragments(path.parent / "other.h5", [])
+        append(path.parent / "other.h5")
 
 
 def test_labels_computed_elsewhere_come_back_by_geometry(path, tmp_path):

@@ -111,7 +111,7 @@ def test_one_that_is_promised_and_missing_is_named_with_the_way_out(crystals, tm
 def test_a_delta_model_learns_from_the_stress_of_an_engine(crystals, tmp_path):
     """The difference of stresses is that of the labels and the engine's."""
     from tlpot.data import Split, open_dataset
-    from tlpot.jobs.low_values import engine_values
+    from tlpot.jobs.engine_values import engine_values
     from tlpot.transfer import Delta
 
     high = []

@@ -13,7 +13,7 @@ import tlpot
 from tlpot.cli.main import main
 from tlpot.errors import ConfigError
 from tlpot.files import write_text
-from tlpot.labelling.time_limit import OutOfTimeError, time_limit
+from tlpot.labelling.task import OutOfTimeError, time_limit
 
 LONG = 60.0
 """s, much more than any limit here."""

@@ -19,7 +19,7 @@ import tlpot
 from tlpot.calculators import CalculatorFactory
 from tlpot.data import open_dataset
 from tlpot.errors import DataError, OutputError, SimulationError
-from tlpot.jobs import workers
+from tlpot.execution import workers
 from tlpot.models import LIBRARY, Potential, preset, save
 from tlpot.sampling import SamplingSettings, SamplingTarget, sample
 

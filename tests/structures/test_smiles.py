@@ -13,11 +13,11 @@ from tlpot.structures import (
     build_peptide,
     conformers,
     looks_like_smiles,
+    molecules,
     rdkit_molecule,
     read_structure,
     smiles_atoms,
 )
-from tlpot.structures import smiles as smiles_module
 from tlpot.topology import MolecularGraph
 
 
@@ -132,7 +132,7 @@ def test_handedness_is_that_of_the_smiles():
 
 def test_several_molecules_in_one_smiles_keep_their_atoms_together():
     needs("rdkit")
-    known = smiles_module._molecule("O.C[NH3+]")
+    known = molecules._molecule("O.C[NH3+]")
     assert [a.GetSymbol() for a in known.GetAtoms()][:4] == ["O", "H", "H", "C"]
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError
 from tlpot.numbers import Bools, Floats, Ints, mae
@@ -117,9 +116,7 @@ class DesignTarget:
         return float(values.min() if self.goal == "minimise" else values.max())
 
 
-def choose(
-    score: Floats, groups: NDArray[np.int64], count: int, *, spread: bool, seed: int
-) -> Ints:
+def choose(score: Floats, groups: Ints, count: int, *, spread: bool, seed: int) -> Ints:
     """Returns the candidates with the highest scores, the best first.
 
     Args:

@@ -23,15 +23,7 @@ from tlpot.files import sole_folder
 from tlpot.jobs import source_hashes
 from tlpot.levels import canonical_level
 from tlpot.numbers import Floats, Ints, counted
-from tlpot.presentation import (
-    COLOURS,
-    Result,
-    Table,
-    add_legend,
-    drawn,
-    make_figure,
-    progress_bar,
-)
+from tlpot.presentation import COLOURS, Result, Table, add_legend, drawn, make_figure, progress_bar
 from tlpot.stored_results import digest, read_result, write_result
 from tlpot.targets import property_name
 

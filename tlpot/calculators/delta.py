@@ -16,8 +16,7 @@ from torch import Tensor
 
 from tlpot import models
 from tlpot.calculators.engine import EngineCalculator, charge_changes, named_calculator
-from tlpot.calculators.opened_model import Model, open_model
-from tlpot.calculators.shared import SharedCalculator, one_at_a_time
+from tlpot.calculators.opened_model import Model, SharedCalculator, one_at_a_time, open_model
 from tlpot.calculators.tlpot import (
     STANDARD_DEVIATIONS,
     ChargeRefusedError,

@@ -14,8 +14,13 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from tlpot.calculators.opened_model import Model, only_energy_level, open_model
-from tlpot.calculators.shared import SharedCalculator, one_at_a_time
+from tlpot.calculators.opened_model import (
+    Model,
+    SharedCalculator,
+    one_at_a_time,
+    only_energy_level,
+    open_model,
+)
 from tlpot.calculators.tlpot import TLPotCalculator, given_atoms
 from tlpot.config import parse, read_yaml
 from tlpot.energy import EnergyModel

@@ -13,7 +13,7 @@ from ase.calculators.calculator import all_changes
 from numpy.typing import ArrayLike
 
 from tlpot.calculators.engine import Source, energy_model, named_source
-from tlpot.calculators.shared import SharedCalculator, one_at_a_time
+from tlpot.calculators.opened_model import SharedCalculator, one_at_a_time
 from tlpot.calculators.tlpot import TLPotCalculator, given_atoms
 from tlpot.energy import EnergyModel
 from tlpot.engines import dispersion_model

@@ -22,12 +22,13 @@ from tlpot.calculators.opened_model import (
     STD,
     Model,
     PackedModel,
+    SharedCalculator,
+    one_at_a_time,
     only_energy_level,
     open_model,
     property_levels,
     property_values,
 )
-from tlpot.calculators.shared import SharedCalculator, one_at_a_time
 from tlpot.energy import (
     EnergyModel,
     check_forces,
@@ -42,13 +43,7 @@ from tlpot.energy import (
 )
 from tlpot.errors import ConfigError, GeometryError, TLPotWarning, UnknownElementError
 from tlpot.levels import difference_parts
-from tlpot.models import (
-    LevelView,
-    Spread,
-    TrainedModel,
-    identity,
-    uncertain,
-)
+from tlpot.models import LevelView, Spread, TrainedModel, identity, uncertain
 from tlpot.neighbors import is_endless
 from tlpot.numbers import Floats
 from tlpot.system import System, stated_charge_of

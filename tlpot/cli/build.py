@@ -27,7 +27,7 @@ def run_build(arguments: argparse.Namespace) -> None:
     """Builds, and says what is done and why."""
     from tlpot.building import BuildResult, build_plan, run_build
     from tlpot.config import read_yaml, with_overrides
-    from tlpot.jobs import workers
+    from tlpot.execution import workers
     from tlpot.torch_mode import torch_threads
     from tlpot.training import Interrupt
 

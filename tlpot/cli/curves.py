@@ -46,7 +46,7 @@ def run_curve(arguments: argparse.Namespace) -> None:
 
     from tlpot import api
     from tlpot.errors import DataError
-    from tlpot.jobs import workers
+    from tlpot.execution import workers
 
     settings = _settings(arguments)
     dask = arguments.dask

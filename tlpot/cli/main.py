@@ -54,7 +54,7 @@ _MODULES = {
     "sample": "labelling", "label": "labelling",
     "curve": "curves", "plan": "curves", "active": "curves",
     "evaluate": "evaluation", "predict": "evaluation",
-    "ensemble": "uncertainty", "calibrate": "uncertainty",
+    "ensemble": "evaluation", "calibrate": "evaluation", "info": "models",
     "md": "simulation", "relax": "simulation", "frequencies": "simulation",
 }  # fmt: skip
 """Modules of subcommands that have none of their own name."""

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
         FragmentRows,
         FragmentSource,
         add_rows,
-        append_fragments,
         edited_fragments,
         fragment_kinds,
         geometry_prints,
@@ -65,6 +64,7 @@ if TYPE_CHECKING:
         DataSource,
         Source,
         as_listed,
+        files_or_atoms,
         open_dataset,
         open_unlabelled,
     )

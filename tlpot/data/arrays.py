@@ -34,7 +34,7 @@ from tlpot.data.summary import (
     resolution_problems,
     unread_problems,
 )
-from tlpot.data.unread_state import unread_state
+from tlpot.data.unread import unread_state
 from tlpot.errors import DataError, UnknownLevelError, nearest
 from tlpot.files import file_hash
 from tlpot.levels import canonical_level

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from tlpot.data.dataset import Problem
 from tlpot.data.program_comments import COMMENT_ENERGY
 from tlpot.data.spec import DataSpec, LevelSpec
-from tlpot.data.stated_units import other_unit
 from tlpot.data.store import MemoryStore, Section
 from tlpot.data.xyz_file import XYZFrame, read_xyz
 from tlpot.data.xyz_labels import (
@@ -30,6 +29,7 @@ from tlpot.data.xyz_labels import (
     energy_levels,
     frame_labels,
     label_keys,
+    other_unit,
     usual_names,
 )
 from tlpot.errors import DataError, GeometryError, UnreadLabelWarning

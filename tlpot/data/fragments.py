@@ -178,35 +178,15 @@ def edited_fragments(
         yield handle
 
 
-def append_fragments(
-    path: str | os.PathLike[str],
-    rows: Iterable[FragmentRows],
-    *,
-    about: Mapping[str, Any] | None = None,
-) -> list[NDArray[np.int64]]:
-    """Adds geometries to a fragment file, which is made if it does not exist.
+def add_rows(handle: h5py.File, path: Path, rows: FragmentRows) -> NDArray[np.int64]:
+    """Adds geometries to an open file, and returns the row there of each, [m].
 
     A geometry that the file has already (to 1e-5 Å, atom by atom) is not written again.
-
-    Args:
-        path: the HDF5 file.
-        rows: what to add, kind by kind.
-        about: see `edited_fragments`.
-
-    Returns:
-        For each of `rows`, [m], the row in the file of each geometry.
 
     Raises:
         DataError: shapes that do not fit, positions that are not finite, or a kind that the file
             has with another graph.
-        OutputError: the file could not be written; an existing one is left as it was.
     """
-    with edited_fragments(path, about) as handle:
-        return [add_rows(handle, Path(path), some) for some in rows]
-
-
-def add_rows(handle: h5py.File, path: Path, rows: FragmentRows) -> NDArray[np.int64]:
-    """Adds geometries to an open file; see `append_fragments`."""
     _check_rows(rows, path)
     group = _kind_group(handle, path, rows.kind)
     before = group["coordinates"][()] if "coordinates" in group else ()

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tlpot.data.dataset import Problem, Severity
 from tlpot.data.fragment_upgrade import is_earlier, upgrade
 from tlpot.data.store import Section
-from tlpot.data.unread_formats import unread_remedy
+from tlpot.data.unread import unread_remedy
 from tlpot.errors import DataError, OutputError
 from tlpot.files import atomic_file
 

@@ -19,11 +19,10 @@ from typing import Any, cast
 import numpy as np
 from ase import Atoms
 
-from tlpot.data.ase_databases import read_database, states_length
 from tlpot.data.cif_files import cif_structures
 from tlpot.data.dataset import Problem
 from tlpot.data.deepmd_folders import TYPES, deepmd_systems, read_deepmd
-from tlpot.data.structure_tables import ID, structure_table
+from tlpot.data.structure_tables import ID, read_database, states_length, structure_table
 from tlpot.data.xyz_file import OPENERS, XYZFrame, read_xyz
 from tlpot.errors import DataError
 from tlpot.files import check_text, not_utf8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,11 +13,9 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
+from tlpot.data import Frame
 from tlpot.data.arrays import ArrayDataset
-from tlpot.data.dataset import (
-    Dataset,
-    Problem,
-)
+from tlpot.data.dataset import Dataset, Problem
 from tlpot.data.extxyz import frame_of, read_extxyz, understood
 from tlpot.data.flat import FlatStore
 from tlpot.data.joined import JoinedDataset
@@ -27,9 +25,9 @@ from tlpot.data.packed import open_store
 from tlpot.data.program_outputs import output_kind, read_output
 from tlpot.data.spec import DataSpec, SpecSource, UnitSpec, load_spec, spec_words, undescribed
 from tlpot.data.spec_choice import select_level, with_keys
-from tlpot.data.stated_units import with_stated_units
 from tlpot.data.store import Store, check_stated_units, npz_names, npz_store, read_npz
 from tlpot.data.xyz_file import XYZFrame, is_xyz
+from tlpot.data.xyz_labels import with_stated_units
 from tlpot.errors import ConfigError, DataError
 from tlpot.files import check_text
 from tlpot.levels import choose_level, difference_parts
@@ -333,3 +331,26 @@ def _spec(path: Path, source: SpecSource | None) -> DataSpec:
             f"{path}: an npz file does not describe itself; {undescribed('npz', npz_names(path))}"
         )
     return read_native_spec(path)
+
+
+def files_or_atoms(given: object, name: str) -> list[str | os.PathLike[str] | Atoms]:
+    """Returns what a job was given as a list: files, ``ase.Atoms``, frames of a dataset.
+
+    Args:
+        given: one or several of these.
+        name: of the argument, for the message.
+
+    Raises:
+        ConfigError: something else.
+    """
+    parts = [given] if isinstance(given, str | os.PathLike | Atoms | Frame) else given
+    if not isinstance(parts, Iterable):
+        raise ConfigError(f"{name} is a {type(given).__name__}; {_LISTED}")
+    found = [part.system.to_atoms() if isinstance(part, Frame) else part for part in parts]
+    for part in found:
+        if not isinstance(part, str | os.PathLike | Atoms):
+            raise ConfigError(f"{name} has a {type(part).__name__} in it; {_LISTED}")
+    return found
+
+
+_LISTED = "expected files, ase.Atoms or frames of a dataset, one or several"

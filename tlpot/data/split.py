@@ -15,13 +15,7 @@ from numpy.typing import NDArray
 from tlpot.data.dataset import Dataset, with_any_label
 from tlpot.data.split_coverage import composition_basis, lacking_elements, tells_energies_apart
 from tlpot.data.split_file import PARTS, Split
-from tlpot.data.split_groups import (
-    SplitBy,
-    default_by,
-    elements_of,
-    kept_together,
-    only_properties,
-)
+from tlpot.data.split_groups import SplitBy, default_by, elements_of, kept_together, only_properties
 from tlpot.data.views import beneath_views
 from tlpot.errors import DataError, nearest
 from tlpot.levels import level_words

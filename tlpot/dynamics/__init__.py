@@ -12,10 +12,19 @@ if TYPE_CHECKING:
         run_monitored,
         simulate,
     )
-    from tlpot.dynamics.frequencies import Frequencies
+    from tlpot.dynamics.frequencies import (
+        Frequencies,
+        Thermochemistry,
+        check_conditions,
+        thermochemistry,
+    )
     from tlpot.dynamics.record import LOST, MDRecord, lost_constraints
-    from tlpot.dynamics.relaxation import RelaxationSettings, RelaxationStep, relaxation_steps
-    from tlpot.dynamics.relaxation_result import Relaxation
+    from tlpot.dynamics.relaxation import (
+        Relaxation,
+        RelaxationSettings,
+        RelaxationStep,
+        relaxation_steps,
+    )
     from tlpot.dynamics.run import MDResult, plot_md, run_md
     from tlpot.dynamics.runner import (
         MDRunner,
@@ -27,7 +36,6 @@ if TYPE_CHECKING:
         rigid_motions,
     )
     from tlpot.dynamics.settings import MDSettings
-    from tlpot.dynamics.thermochemistry import Thermochemistry, check_conditions, thermochemistry
     from tlpot.dynamics.vibrations import (
         HarmonicModes,
         check_stationary,

@@ -23,12 +23,7 @@ from tlpot.energy import (
 from tlpot.errors import ConfigError, FragmentError, GeometryError
 from tlpot.fragments.closed_shells import check_closed_shells
 from tlpot.fragments.fragment import Fragment, Units
-from tlpot.fragments.fragment_type import (
-    TypedBatch,
-    TypedModel,
-    fragment_name,
-    fragment_place,
-)
+from tlpot.fragments.fragment_type import TypedBatch, TypedModel, fragment_name, fragment_place
 from tlpot.fragments.fragmented_structure import SKIN, FragmentBatch, FragmentedStructure, Partition
 from tlpot.fragments.layer import Layer, Pieces
 from tlpot.fragments.schemes.registry import Scheme, choose_scheme

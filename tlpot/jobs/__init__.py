@@ -5,12 +5,7 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.jobs.calculator import (
-        EnergyMethod,
-        Structure,
-        check_result_files,
-        warn_of_contacts,
-    )
+    from tlpot.jobs.calculator import EnergyMethod, Structure, check_result_files, warn_of_contacts
     from tlpot.jobs.data_sources import DataSettings, SplitSettings, check_elements, source_hashes
     from tlpot.jobs.datasets import (
         ConvertedData,
@@ -30,18 +25,9 @@ if TYPE_CHECKING:
         parent_hash,
         with_engine,
     )
-    from tlpot.jobs.evaluate import (
-        Evaluation,
-        ModelSource,
-        evaluate_model,
-        fragment_method,
-    )
-    from tlpot.jobs.finetune import (
-        finetune,
-        fit_closed_form,
-        prepare_finetune,
-        trial_errors,
-    )
+    from tlpot.jobs.engine_values import LOW_LABELS, low_identity
+    from tlpot.jobs.evaluate import Evaluation, ModelSource, evaluate_model, fragment_method
+    from tlpot.jobs.finetune import finetune, fit_closed_form, prepare_finetune, trial_errors
     from tlpot.jobs.finetune_config import (
         AUTO,
         FinetuneConfig,
@@ -53,7 +39,6 @@ if TYPE_CHECKING:
     from tlpot.jobs.fragments import Cut, Listing, SinglePoints, used_coefficients, write_fragments
     from tlpot.jobs.frequencies import FrequencySettings, frequencies_of
     from tlpot.jobs.given_settings import ConfigSource, choose_only_level, settings_with_data
-    from tlpot.jobs.low_values import LOW_LABELS, low_identity
     from tlpot.jobs.md import MDStart, MolecularDynamics, n_steps
     from tlpot.jobs.predict import Reading, StructureSource, predict_structures
     from tlpot.jobs.references import ReferenceMethod
@@ -86,6 +71,5 @@ if TYPE_CHECKING:
         join_models,
         make_ensemble,
     )
-    from tlpot.jobs.workers import workers
 
 __getattr__ = lazy_exports(__name__)

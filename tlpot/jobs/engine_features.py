@@ -12,19 +12,11 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from tlpot.calculators import check_definition
 from tlpot.data import Dataset, frames_of
-from tlpot.engines import (
-    Describing,
-    Engine,
-    EngineSpec,
-    LabelError,
-    make_engine,
-    parse_engine,
-)
+from tlpot.engines import Describing, Engine, EngineSpec, LabelError, make_engine, parse_engine
 from tlpot.errors import ConfigError, TLPotError
 from tlpot.files import make_folder
 from tlpot.jobs.evaluate import ModelSource, open_model
@@ -38,6 +30,7 @@ from tlpot.models import (
     TrainedModel,
     content_hash,
 )
+from tlpot.numbers import Floats
 from tlpot.stored_results import read_arrays, write_arrays
 from tlpot.system import System
 
@@ -111,7 +104,7 @@ class EngineFeatures:
         self.engine = engine
         key = engine_key(engine.level, engine.definition)
         self._folder = None if folder is None else folder / key
-        self._kept: OrderedDict[tuple[str, str], NDArray[np.float64]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], Floats] = OrderedDict()
         engine.use_threads(torch.get_num_threads())
 
     def __deepcopy__(self, memo: object) -> EngineFeatures:
@@ -126,7 +119,7 @@ class EngineFeatures:
         """
         return [float(self._answer("energy", system, self._energy)) for system in systems]
 
-    def features(self, systems: Sequence[System]) -> list[NDArray[np.float64]]:
+    def features(self, systems: Sequence[System]) -> list[Floats]:
         """Returns the features of the atoms of each structure, [n_atoms, n_features].
 
         Raises:
@@ -135,10 +128,10 @@ class EngineFeatures:
         """
         return [self._answer("features", system, self._features) for system in systems]
 
-    def _energy(self, system: System) -> NDArray[np.float64]:
+    def _energy(self, system: System) -> Floats:
         return np.array(self.engine.compute(system, forces=False, log=io.StringIO()).energy)
 
-    def _features(self, system: System) -> NDArray[np.float64]:
+    def _features(self, system: System) -> Floats:
         if not isinstance(self.engine, Describing):
             raise LabelError(f"{self.engine.level} has no descriptors; env:, ase: and torch: may")
         found = self.engine.descriptors(system, io.StringIO())
@@ -146,9 +139,7 @@ class EngineFeatures:
             raise LabelError(f"{self.engine.level} gives no features at all, shape {found.shape}")
         return found
 
-    def _answer(
-        self, what: str, system: System, ask: Callable[[System], NDArray[np.float64]]
-    ) -> NDArray[np.float64]:
+    def _answer(self, what: str, system: System, ask: Callable[[System], Floats]) -> Floats:
         key = what, geometry_key(system)
         found = self._kept.get(key)
         if found is None:
@@ -164,9 +155,7 @@ class EngineFeatures:
                 self._kept.popitem(last=False)
         return found
 
-    def _asked(
-        self, what: str, system: System, ask: Callable[[System], NDArray[np.float64]]
-    ) -> NDArray[np.float64]:
+    def _asked(self, what: str, system: System, ask: Callable[[System], Floats]) -> Floats:
         name = system.to_atoms().get_chemical_formula()
         try:
             elements = sorted(set(system.atomic_numbers.tolist()))

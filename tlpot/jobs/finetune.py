@@ -32,6 +32,7 @@ from tlpot.jobs.engine_features import (
     engine_potential,
     parent_engine,
 )
+from tlpot.jobs.engine_values import engine_values
 from tlpot.jobs.finetune_config import (
     FinetuneConfig,
     checked_strategy,
@@ -39,25 +40,19 @@ from tlpot.jobs.finetune_config import (
     training_settings,
 )
 from tlpot.jobs.fitting import fit
-from tlpot.jobs.low_values import engine_values
 from tlpot.jobs.other_levels import other_references, starting_references
 from tlpot.jobs.preflight import label_warnings, preflight_report
-from tlpot.jobs.property_jobs import (
-    Pooling,
-    check_same_quantity,
-    make_targets,
-    property_references,
-)
+from tlpot.jobs.property_jobs import Pooling, check_same_quantity, make_targets, property_references
 from tlpot.jobs.references import References, find_references
 from tlpot.jobs.report import examine
 from tlpot.jobs.strategy_choice import choose_strategy, config_for
-from tlpot.jobs.training_domain import tell_domain
 from tlpot.jobs.training_job import (
     Job,
     PreparedTraining,
     TrainingOutcome,
     as_part,
     check_output,
+    tell_domain,
 )
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import (

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from numpy.typing import NDArray
 
 from tlpot.data import LabelKind, Loader, beneath_views, structures_hash, with_any_label
 from tlpot.energy import known_value
@@ -39,10 +38,16 @@ from tlpot.evaluation import (
 from tlpot.files import check_replaced, make_folder, write_text
 from tlpot.jobs.data_sources import source_hashes
 from tlpot.jobs.property_jobs import level_baselines
-from tlpot.jobs.training_domain import tell_domain
-from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome, alone_with_model, ended
+from tlpot.jobs.training_job import (
+    Job,
+    PreparedTraining,
+    TrainingOutcome,
+    alone_with_model,
+    ended,
+    tell_domain,
+)
 from tlpot.models import TrainedModel, save
-from tlpot.numbers import counted
+from tlpot.numbers import Ints, counted
 from tlpot.presentation import Progress, log_report, save_picture, telling, warnings_of
 from tlpot.targets import is_property
 from tlpot.torch_mode import objects_set_aside, torch_threads
@@ -191,7 +196,7 @@ def fit(
     started = time.perf_counter()  # a closed form is all the work of its job
     finished = job.finish(potential)
     result = replace(result, seconds=result.seconds + time.perf_counter() - started)
-    level = job.saved_level or job.levels[0]
+    level = job.outcome_level
     domain = None
     if processes.is_first:
         domain = tell_domain(finished, job, (*job.levels, level))
@@ -328,7 +333,7 @@ def _training_offsets(job: Job, potential: TrainedModel, level: str) -> list[str
     for group in np.unique(names)[:_MOLECULES]:
         chosen += train[order][names == group][:_FRAMES].tolist()
     found = predict(
-        potential.at(level), job.dataset, sorted(chosen), job.saved_level or job.levels[0],
+        potential.at(level), job.dataset, sorted(chosen), job.outcome_level,
         device=potential.device, forces=False,
     )  # fmt: skip
     return offset_words(found, "training")
@@ -338,8 +343,7 @@ def _kinds(job: Job) -> Collection[LabelKind]:
     """Kinds of labels that the user gave, without those that hold a model in place."""
     if job.kinds is not None:
         return job.kinds
-    levels = job.levels if job.joint else job.levels[:1]
-    return frozenset().union(*(job.dataset.levels[level].kinds for level in levels))
+    return frozenset().union(*(job.dataset.levels[level].kinds for level in job.selected_levels))
 
 
 def _selection(job: Job) -> Selection:
@@ -350,28 +354,24 @@ def _selection(job: Job) -> Selection:
         if ("energy" if kind in ("relative", "property") else kind) in known
         and (kind != "property" or any(is_property(level) for level in job.levels))
     ]
-    levels = job.levels if job.joint else job.levels[:1]
-    return make_selection(job.dataset, job.split, levels, kinds)
+    return make_selection(job.dataset, job.split, job.selected_levels, kinds)
 
 
 def _identity(job: Job, processes: Processes) -> dict[str, Any]:
     """What has to be the same for a resumed run to end where the first would have."""
-    parts = job.split
-    frames = _hash(parts.train, job.others, parts.validation, parts.test)
+    split = job.split
     return {
         "recipe": _by_content(job.recipe),
         "dataset": job.dataset.content_hash,
-        "frames": frames[:16],
+        "frames": _hash(split.train, job.others, split.validation, split.test)[:16],
         "parent": job.card.parent,
         "processes": processes.world_size,
     }
 
 
-def _hash(*parts: NDArray[np.int64]) -> str:
-    frames = hashlib.sha256()
-    for part in parts:
-        frames.update(part.astype("<i8").tobytes() + b"|")
-    return frames.hexdigest()
+def _hash(*parts: Ints) -> str:
+    frames = b"".join(part.astype("<i8").tobytes() + b"|" for part in parts)
+    return hashlib.sha256(frames).hexdigest()
 
 
 def _by_content(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -486,7 +486,7 @@ def _not_started(prepared: PreparedTraining, preflight: str) -> TrainingOutcome:
     job, nothing = prepared.job, ErrorReport(overall={})
     return TrainingOutcome(
         potential=job.potential,
-        level=job.saved_level or job.levels[0],
+        level=job.outcome_level,
         training=TrainingResult(
             best_epoch=0, best_loss=math.nan, best_score=math.nan, history=[], seconds=0.0,
             interrupted=False,

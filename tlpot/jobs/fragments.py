@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from numpy.typing import NDArray
 
 from tlpot.calculators import FragmentCalculator
 from tlpot.config import to_mapping
@@ -29,7 +28,7 @@ from tlpot.fragments import (
     fragment_name,
 )
 from tlpot.models import CalculatorModel
-from tlpot.numbers import counted
+from tlpot.numbers import Floats, Ints, counted
 from tlpot.presentation import Table
 from tlpot.structures import extxyz_text
 from tlpot.topology import Lattice, Topology, residue_of
@@ -56,9 +55,9 @@ class Cut:
 
     topology: Topology
     scheme: Scheme
-    positions: NDArray[np.float64]
+    positions: Floats
     fragments: tuple[Fragment, ...]
-    coefficients: NDArray[np.float64]
+    coefficients: Floats
     lattice: Lattice | None = None
 
     @classmethod
@@ -66,7 +65,7 @@ class Cut:
         cls,
         topology: Topology,
         scheme: Scheme,
-        positions: NDArray[np.float64],
+        positions: Floats,
         lattice: Lattice | None = None,
     ) -> Cut:
         """Cuts a structure, and checks that everything in it counts once.
@@ -97,7 +96,7 @@ class Cut:
         return tuple(fragment_name(self.topology, f.units) for f in self.fragments)
 
     @cached_property
-    def sizes(self) -> NDArray[np.int64]:
+    def sizes(self) -> Ints:
         """Atoms of the fragments with their caps, [n_fragments]."""
         return np.array([len(f) for f in self.fragments], dtype=np.int64)
 
@@ -112,7 +111,7 @@ class Cut:
         return sum(f.charge != 0 for f in self.fragments)
 
     @cached_property
-    def coverage(self) -> NDArray[np.float64]:
+    def coverage(self) -> Floats:
         """Mean of Σ c [a and b in f] over atoms a, b of two residues, [n_residues, n_residues].
 
         1 where fragments have all of both residues together, 0 where they never meet.
@@ -126,17 +125,17 @@ class Cut:
         counts = sparse.coo_array((np.ones(len(rows)), (rows, columns)), shape=shape).tocsr()
         together = (counts.T @ sparse.diags_array(self.coefficients) @ counts).toarray()
         sizes = np.bincount(residue_of(topology), minlength=shape[1])
-        found: NDArray[np.float64] = together / np.maximum(np.outer(sizes, sizes), 1)
+        found: Floats = together / np.maximum(np.outer(sizes, sizes), 1)
         return found
 
 
 def used_coefficients(
-    partition: Partition, positions: NDArray[np.float64], lattice: Lattice | None = None
-) -> NDArray[np.float64]:
+    partition: Partition, positions: Floats, lattice: Lattice | None = None
+) -> Floats:
     """Returns the coefficients at some positions, [n_fragments], rounding set to 0."""
     cell = None if lattice is None else torch.from_numpy(lattice.vectors)
     where = torch.from_numpy(positions)
-    found: NDArray[np.float64] = partition.coefficients(where, cell).numpy().copy()
+    found: Floats = partition.coefficients(where, cell).numpy().copy()
     found[np.abs(found) < _NOTHING] = 0.0
     return found
 
@@ -155,9 +154,9 @@ class SinglePoints:
     """
 
     topology: Topology
-    energies: NDArray[np.float64]
-    by_residue: NDArray[np.float64]
-    forces: NDArray[np.float64]
+    energies: Floats
+    by_residue: Floats
+    forces: Floats
     shared: bool
 
     @classmethod

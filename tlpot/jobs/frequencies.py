@@ -56,7 +56,7 @@ class FrequencySettings:
         temperature: of the thermochemistry, K.
         pressure: of the ideal gas, bar; the default is 1 atm.
         symmetry: rotational symmetry number; None finds it, see
-            `tlpot.dynamics.thermochemistry.symmetry_number`.
+            `tlpot.dynamics.frequencies.symmetry_number`.
     """
 
     relaxation: RelaxationSettings | None = None

@@ -32,13 +32,9 @@ from tlpot.errors import ConfigError, DataError, GeometryError
 from tlpot.evaluation import EVEN, evaluated, system_batches
 from tlpot.files import check_replaced, check_spared
 from tlpot.jobs.datasets import DataFiles
+from tlpot.jobs.engine_values import name_of_labels, named_failures, open_named
 from tlpot.jobs.evaluate import ModelSource, open_with_properties, told_properties
-from tlpot.jobs.named_engine import name_of_labels, named_failures, open_named
-from tlpot.jobs.structure_predictions import (
-    UNLESS,
-    StructurePredictions,
-    check_predictions_file,
-)
+from tlpot.jobs.structure_predictions import UNLESS, StructurePredictions, check_predictions_file
 from tlpot.labelling import is_native, read_structures, stored_texts
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import WARNING_LEVEL

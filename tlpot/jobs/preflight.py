@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 
 from tlpot.data import Dataset, label_problems, lacking_elements, with_any_label
 from tlpot.errors import DataError
@@ -15,14 +14,14 @@ from tlpot.jobs.references import References
 from tlpot.jobs.training_job import Job
 from tlpot.levels import difference_parts
 from tlpot.models import parameter_blocks
-from tlpot.numbers import counted
+from tlpot.numbers import Ints, counted
 from tlpot.presentation import Column, Table
 
 _SUSPICIOUS = 0.5
 """eV/atom; a step-0 error above this is nearly always a mismatch of reference energies."""
 
 
-def label_warnings(dataset: Dataset, level: str, frames: NDArray[np.int64]) -> list[str]:
+def label_warnings(dataset: Dataset, level: str, frames: Ints) -> list[str]:
     """Looks at the labels to learn as ``tlpot data validate`` does.
 
     Args:

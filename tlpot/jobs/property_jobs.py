@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from tlpot.data import Dataset, Split, frames_of, known_values
 from tlpot.errors import ConfigError, DataError
@@ -23,6 +22,7 @@ from tlpot.models import (
     known_columns,
     known_term,
 )
+from tlpot.numbers import Bools, Floats, Ints
 from tlpot.presentation import Table
 from tlpot.targets import KnownValue, property_name, unit_ratio
 from tlpot.training import CompositionFit, fit_composition, fit_odds
@@ -41,12 +41,12 @@ class PropertyValues:
         values: [n].
     """
 
-    composition: NDArray[np.float64]
-    values: NDArray[np.float64]
+    composition: Floats
+    values: Floats
 
 
 def property_values(
-    dataset: Dataset, indices: NDArray[np.int64], level: str, elements: Sequence[int]
+    dataset: Dataset, indices: Ints, level: str, elements: Sequence[int]
 ) -> PropertyValues:
     """Reads the values of a property and the compositions, a few structures at a time."""
     quantity = dataset.levels[level].quantity
@@ -66,7 +66,7 @@ def property_values(
 
 def make_targets(
     dataset: Dataset,
-    train: NDArray[np.int64],
+    train: Ints,
     levels: Sequence[str],
     pooling: Mapping[str, Pooling] | Pooling,
     *,
@@ -139,9 +139,7 @@ _FEW = 3
 """Structures of a kind, of which a step could be fitted."""
 
 
-def _fit_line(
-    dataset: Dataset, indices: NDArray[np.int64], level: str, told: str
-) -> tuple[KnownValue, NDArray[np.float64]]:
+def _fit_line(dataset: Dataset, indices: Ints, level: str, told: str) -> tuple[KnownValue, Floats]:
     """Fits latent values by slope · x + at_zero · [x = 0] + a constant (for each atom).
 
     Returns:
@@ -219,7 +217,7 @@ class CompositionReferences(References):
 
 def property_references(
     dataset: Dataset,
-    indices: NDArray[np.int64],
+    indices: Ints,
     level: str,
     elements: Sequence[int],
     target: PropertyTarget,
@@ -271,7 +269,7 @@ def property_references(
         labels = target.latent(torch.from_numpy(seen.values)).numpy()
         fit = fit_composition(seen.composition, labels - base)
     energies = {z: start[z] + s for z, s in zip(elements, fit.shifts.tolist(), strict=True)}
-    present: NDArray[np.bool_] = np.asarray(seen.composition.any(axis=0))
+    present: Bools = np.asarray(seen.composition.any(axis=0))
     unseen = tuple(z for z, there in zip(elements, present, strict=True) if not there)
     kind = {"yes_no": "log-odds by logistic", "positive": "logarithms by ridge"}
     origin = f"{kind.get(target.quantity.kind, 'ridge')} regression on "
@@ -288,7 +286,7 @@ def property_references(
 def property_baselines(
     dataset: Dataset,
     split: Split,
-    held_out: NDArray[np.int64],
+    held_out: Ints,
     level: str,
     target: PropertyTarget,
 ) -> list[Baseline]:
@@ -327,7 +325,7 @@ def level_baselines(
     level: str,
     dataset: Dataset,
     split: Split,
-    held_out: NDArray[np.int64],
+    held_out: Ints,
     labels: str | None = None,
 ) -> list[Baseline]:
     """Returns what needs no network beside a level of a model; nothing for energies.
@@ -344,7 +342,7 @@ def level_baselines(
 def _trivial(
     dataset: Dataset,
     split: Split,
-    held_out: NDArray[np.int64],
+    held_out: Ints,
     level: str,
     target: PropertyTarget,
 ) -> list[Baseline]:
@@ -357,7 +355,7 @@ def _trivial(
     fitted = property_values(dataset, train, level, elements)
     asked = property_values(dataset, test, level, elements)
 
-    def values(latent: NDArray[np.float64]) -> NDArray[np.float64]:
+    def values(latent: Floats) -> Floats:
         return latent if target.link is None else target.link(torch.from_numpy(latent)).numpy()
 
     if quantity.kind == "yes_no":

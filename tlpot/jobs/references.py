@@ -8,13 +8,12 @@ from typing import Literal
 
 import numpy as np
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 
 from tlpot.data import Dataset, frames_of, with_any_label
 from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import predict
 from tlpot.models import LevelPotential
-from tlpot.numbers import counted
+from tlpot.numbers import Floats, Ints, counted
 from tlpot.presentation import Table
 from tlpot.training import ReferenceFit, fit_references
 
@@ -112,7 +111,7 @@ def elements_at(dataset: Dataset, level: str) -> set[int]:
 def find_references(
     method: ReferenceMethod,
     dataset: Dataset,
-    indices: NDArray[np.int64],
+    indices: Ints,
     level: str,
     elements: Sequence[int],
     *,
@@ -214,8 +213,8 @@ def find_references(
 
 
 def _compositions_and_energies(
-    dataset: Dataset, indices: NDArray[np.int64], level: str, elements: Sequence[int]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    dataset: Dataset, indices: Ints, level: str, elements: Sequence[int]
+) -> tuple[Floats, Floats]:
     """Returns [n_frames, n_elements] and [n_frames], eV, reading a few frames at a time."""
     counts = np.zeros((len(indices), len(elements)))
     energies = np.zeros(len(indices))

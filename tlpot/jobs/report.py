@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from tlpot.calculators import TLPotCalculator
 from tlpot.config import IN_MEMORY, job_settings, parse
@@ -63,6 +62,7 @@ from tlpot.models import (
     load,
     load_potential,
 )
+from tlpot.numbers import Ints
 from tlpot.presentation import progress_bar
 from tlpot.uncertainty import DomainWarning
 
@@ -193,7 +193,7 @@ class _Examiner:
         return self._evaluated_model.dataset.read(self._indices, [])
 
 
-def _same_frames(a: Dataset, b: Dataset, indices: NDArray[np.int64]) -> bool:
+def _same_frames(a: Dataset, b: Dataset, indices: Ints) -> bool:
     if a is b:
         return True
     if indices.max() >= min(len(a), len(b)) or (a.sizes[indices] != b.sizes[indices]).any():
@@ -202,7 +202,7 @@ def _same_frames(a: Dataset, b: Dataset, indices: NDArray[np.int64]) -> bool:
     return bool(np.equal(*names).all())
 
 
-def _some(indices: NDArray[np.int64], settings: ReportSettings) -> NDArray[np.int64]:
+def _some(indices: Ints, settings: ReportSettings) -> Ints:
     """At most `settings.frames` of the frames, drawn at random, in their order."""
     indices = np.sort(np.asarray(indices, dtype=np.int64))
     if len(indices) <= settings.frames:

@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.config import to_mapping
 from tlpot.data import Dataset, Split, kept_kinds
@@ -20,6 +19,7 @@ from tlpot.jobs.data_sources import SplitSettings
 from tlpot.jobs.finetune_config import FinetuneConfig, automatic_settings
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import content_hash, to_bytes
+from tlpot.numbers import Ints
 from tlpot.presentation import Column, Table, progress_bar
 from tlpot.stored_results import digest, read_json, write_json
 from tlpot.transfer import STRATEGY_NAMES, strategy
@@ -206,7 +206,7 @@ def config_for(config: FinetuneConfig, name: str, *, epochs: int | None = None) 
     return replace(config, strategy=name, training={**config.training, **own})
 
 
-def _folds(dataset: Dataset, split: Split, n_folds: int) -> list[NDArray[np.int64]]:
+def _folds(dataset: Dataset, split: Split, n_folds: int) -> list[Ints]:
     """Divides the training frames, as the split keeps them together if there is enough of that."""
     rng = np.random.default_rng([split.seed, 7])
     kinds = None if split.by.startswith("random") else kept_kinds(dataset, split.by)
@@ -222,7 +222,7 @@ def _errors(
     trial: Trial,
     dataset: Dataset,
     split: Split,
-    parts: list[NDArray[np.int64]],
+    parts: list[Ints],
     k: int,
     folder: Path,
 ) -> Mapping[str, float]:

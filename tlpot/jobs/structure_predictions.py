@@ -15,12 +15,11 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.trajectory import Trajectory
 from ase.stress import full_3x3_to_voigt_6_stress
-from numpy.typing import NDArray
 
 from tlpot.data import open_dataset, write_dataset
 from tlpot.errors import OutputError
 from tlpot.files import atomic_file, write_text
-from tlpot.numbers import counted
+from tlpot.numbers import Floats, counted
 from tlpot.presentation import Result, text_table
 from tlpot.structures import extxyz_text
 from tlpot.system import System
@@ -61,16 +60,16 @@ class StructurePredictions(Result):
     level: str
     names: tuple[str, ...]
     systems: tuple[System, ...]
-    energy: NDArray[np.float64]
-    forces: tuple[NDArray[np.float64], ...] | None
-    stress: NDArray[np.float64]
-    energy_std: NDArray[np.float64] | None
-    domain: NDArray[np.float64] | None
+    energy: Floats
+    forces: tuple[Floats, ...] | None
+    stress: Floats
+    energy_std: Floats | None
+    domain: Floats | None
     quantity: Quantity | None = None
     notes: tuple[str, ...] = ()
     others: tuple[StructurePredictions, ...] = ()
     unread: Mapping[str, str] = field(default_factory=dict)
-    forces_std: tuple[NDArray[np.float64], ...] | None = None
+    forces_std: tuple[Floats, ...] | None = None
     about: tuple[Mapping[str, Any], ...] = ()
 
     @property

@@ -14,14 +14,7 @@ import torch
 from ase.data import chemical_symbols
 
 from tlpot.config import LATER, Settings, parse, to_mapping
-from tlpot.data import (
-    Dataset,
-    DataSource,
-    Split,
-    average_neighbors,
-    force_scale,
-    with_any_label,
-)
+from tlpot.data import Dataset, DataSource, Split, average_neighbors, force_scale, with_any_label
 from tlpot.errors import ConfigError, OutputError, UnknownElementError
 from tlpot.jobs.data_sources import (
     DataSettings,

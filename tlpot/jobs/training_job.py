@@ -1,7 +1,8 @@
-"""A training before it starts, the file that it is to write, and what it comes to."""
+"""A training before it starts, the file that it is to write, what it comes to, and its domain."""
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
-from tlpot.data import Dataset, LabelKind, Split
+from tlpot.data import Dataset, LabelKind, Split, with_any_label
 from tlpot.errors import ConfigError, OutputError
 from tlpot.evaluation import (
     Baseline,
@@ -24,18 +25,86 @@ from tlpot.evaluation import (
     parity_figure,
 )
 from tlpot.files import make_folder, sole_folder, sole_use
-from tlpot.models import DeltaPotential, LevelPotential, ModelCard, Potential
-from tlpot.presentation import ListenerError, Result, drawn
-from tlpot.training import (
-    Processes,
-    TrainingPlan,
-    TrainingResult,
-    TrainingSettings,
-    short_errors,
+from tlpot.models import (
+    FEW_FRAMES,
+    DeltaPotential,
+    LevelPotential,
+    ModelCard,
+    Potential,
+    TrainingDomain,
 )
+from tlpot.numbers import Floats, Ints
+from tlpot.presentation import ListenerError, Result, drawn
+from tlpot.training import Processes, TrainingPlan, TrainingResult, TrainingSettings, short_errors
+from tlpot.uncertainty import fit_domain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+def tell_domain(model: Potential | DeltaPotential, job: Job, levels: Collection[str]) -> str | None:
+    """Gives each level of a model its training domain, or takes it away.
+
+    Levels that were learned, or rehearsed, have that of all training frames; where the network
+    below the readout is still the parent's, frames like the parent's are inside as well. Another
+    level keeps its own if the network is what it was, and else has none.
+
+    Args:
+        model: just trained; of a sum the difference was.
+        job: its training. If all levels counted alike, the domain of each is that of the frames
+            with a label there, not of all.
+        levels: those that the training had labels of.
+
+    Returns:
+        What the domain of the learned levels speaks of, for the card; None if there is none.
+    """
+    trained = model.delta if isinstance(model, DeltaPotential) else model
+    dataset, split, parent = job.dataset, job.split, job.parent
+    moved = any(name.startswith("backbone.") for name in job.plan.rates)
+    learned = [level for level in trained.levels if level in levels]
+    frames = np.concatenate([split.train, job.others])
+    found: dict[bytes, TrainingDomain] = {}
+    for level in trained.levels:
+        head = trained.head(level)
+        if level not in learned:
+            head.domain = None if moved else head.domain
+            continue
+        known = np.ones(len(dataset), dtype=bool)
+        if job.joint:
+            known = with_any_label(dataset, level)
+        own, held = frames[known[frames]], split.validation[known[split.validation]]
+        which = own.tobytes()
+        if which not in found:
+            found[which] = fit_domain(trained.at(level), dataset, own, held, seed=job.settings.seed)
+            if parent is not None and _same_network(trained, parent.potential):
+                found[which].inherited = copy.deepcopy(parent.training_domain)
+        head.domain = copy.deepcopy(found[which]).to(device=trained.device, dtype=trained.dtype)
+    return "; ".join(_words(domain, parent) for domain in found.values()) or None
+
+
+def _same_network(one: Potential, other: Potential) -> bool:
+    """Whether the same structure has the same features in both, bit for bit."""
+    if one.elements != other.elements:
+        return False
+    weights, others = one.backbone.state_dict(), other.backbone.state_dict()
+    return weights.keys() == others.keys() and all(
+        tensor.dtype == others[name].dtype and torch.equal(tensor, others[name].to(tensor.device))
+        for name, tensor in weights.items()
+    )
+
+
+def _words(found: TrainingDomain, parent: LevelPotential | None) -> str:
+    words = f"the {found.n_frames} training frames"
+    if found.inherited is not None:
+        words += f" and the {sum(p.n_frames for p in found.inherited.parts)} of the parent"
+    elif parent is not None and parent.training_domain is not None:
+        words += " of this training only; the network has moved away from what the parent knew"
+    elif parent is not None:
+        words += " of this training only; the parent does not say what it was trained on"
+    if found.n_frames < FEW_FRAMES:
+        words += f"; fewer than {FEW_FRAMES} calibrate no warning, but for elements and charges"
+    return words
+
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -85,7 +154,7 @@ class Job:
     output: Path
     card: ModelCard
     recipe: Mapping[str, Any]
-    others: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    others: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     n_others: int = 0
     finish: Callable[[Potential], Potential | DeltaPotential] = lambda potential: potential
     given: Split | None = None
@@ -95,7 +164,7 @@ class Job:
     saved_level: str | None = None
     parent: LevelPotential | None = None
     joint: bool = False
-    weights: NDArray[np.float64] | None = None
+    weights: Floats | None = None
     labels: Dataset | None = None
     adaptation: Callable[[Potential | DeltaPotential], Mapping[str, float]] | None = None
 
@@ -103,6 +172,16 @@ class Job:
     def run_dir(self) -> Path:
         """Where checkpoint, metrics and pictures go."""
         return self.output.with_suffix(".run")
+
+    @property
+    def outcome_level(self) -> str:
+        """The level at which the saved model is examined."""
+        return self.saved_level or self.levels[0]
+
+    @property
+    def selected_levels(self) -> tuple[str, ...]:
+        """Those by whose errors the epoch is chosen."""
+        return self.levels if self.joint else self.levels[:1]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

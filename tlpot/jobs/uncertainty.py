@@ -11,16 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from tlpot.data import (
-    Dataset,
-    DataSource,
-    SpecSource,
-    Split,
-    SplitSource,
-    load_split,
-)
+from tlpot.data import Dataset, DataSource, SpecSource, Split, SplitSource, load_split
 from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.files import check_replaced, check_spared
 from tlpot.jobs.data_sources import as_trained, check_shared_split, trained_on
@@ -41,6 +33,7 @@ from tlpot.models import (
     load_potential,
     save,
 )
+from tlpot.numbers import Ints
 from tlpot.presentation import Result, drawn
 from tlpot.uncertainty import (
     CalibrationReport,
@@ -207,7 +200,7 @@ def calibrate_model(
             "potentials can be given an uncertainty"
         )
 
-    def found(frames: NDArray[np.int64]) -> Deviations:
+    def found(frames: Ints) -> Deviations:
         return deviations(
             raw, dataset, frames, name, device=model.device, forces_std=forces, show=show
         )

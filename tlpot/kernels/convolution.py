@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.errors import GeometryError
@@ -28,6 +27,7 @@ from tlpot.kernels.calls import (
     run,
 )
 from tlpot.kernels.structures import ConvolutionData, ConvolutionTables
+from tlpot.numbers import Floats
 
 ONLY_ONCE = (
     "this graph said that the energy is differentiated once (AtomGraph.once); evaluate it with "
@@ -151,7 +151,7 @@ class ConvolutionPlan(KernelPlan):
     """
 
     def __init__(
-        self, paths: Sequence[tuple[int, int, int]], couplings: NDArray[np.float64], n_channels: int
+        self, paths: Sequence[tuple[int, int, int]], couplings: Floats, n_channels: int
     ) -> None:
         super().__init__(paths, couplings, n_channels)
         self.n_channels, self.n_paths = n_channels, len(paths)

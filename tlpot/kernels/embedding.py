@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.kernels.calls import (
@@ -20,6 +19,7 @@ from tlpot.kernels.calls import (
     run,
 )
 from tlpot.kernels.structures import EmbeddingData, EmbeddingTables
+from tlpot.numbers import Floats
 
 _VALUES, _GRADIENT, _DUAL = range(3)
 _MOST_HARMONICS, _MOST_MONOMIALS, _MOST_BASIS = 16, 20, 64
@@ -38,9 +38,7 @@ class EmbeddingPlan(KernelPlan):
         ValueError: more functions than the kernel has room for.
     """
 
-    def __init__(
-        self, harmonics: NDArray[np.float64], cutoff: float, n_basis: int, power: int
-    ) -> None:
+    def __init__(self, harmonics: Floats, cutoff: float, n_basis: int, power: int) -> None:
         super().__init__(harmonics, cutoff, n_basis, power)
         n_harmonics, n_monomials = harmonics.shape
         for name, number, most in (

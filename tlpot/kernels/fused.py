@@ -25,12 +25,7 @@ from tlpot.kernels.structures import (
     FusedPairNetwork,
     FusedTables,
 )
-from tlpot.kernels.weights import (
-    BlockWeights,
-    LayerWeights,
-    NetworkWeights,
-    PairNetworkWeights,
-)
+from tlpot.kernels.weights import BlockWeights, LayerWeights, NetworkWeights, PairNetworkWeights
 
 SHARED = 128
 """Atoms from which on threads share the work; with fewer they would wait more than they help."""

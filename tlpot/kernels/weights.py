@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.graph import AtomGraph
 from tlpot.kernels.product import ProductPlan
+from tlpot.numbers import Floats
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +48,7 @@ class BlockWeights:
     """
 
     paths: Sequence[tuple[int, int, int]]
-    couplings: NDArray[np.float64]
+    couplings: Floats
     radial: PairNetworkWeights
     density: PairNetworkWeights
     alpha: float
@@ -167,9 +166,9 @@ class NetworkWeights:
     cutoff: float
     n_basis: int
     power: int
-    harmonics: NDArray[np.float64]
+    harmonics: Floats
     paths: Sequence[tuple[int, int, int]]
-    couplings: NDArray[np.float64]
+    couplings: Floats
     layers: Sequence[LayerWeights]
     linear: Tensor
     hidden: Tensor

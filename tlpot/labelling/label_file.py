@@ -1,4 +1,4 @@
-"""Labels of an HDF5 file: put there from the journal, all or nothing, and what they cost."""
+"""Labels of an HDF5 file: looked at, put there from the journal, and what they cost."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import h5py
 import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import voigt_6_to_full_3x3_stress
-from numpy.typing import NDArray
 
 from tlpot.data import (
     Frame,
@@ -19,7 +19,9 @@ from tlpot.data import (
     announce_level,
     geometry_groups,
     json_attribute,
+    label_problems,
     make_column,
+    open_dataset,
     open_hdf5,
     written_hdf5,
 )
@@ -28,7 +30,46 @@ from tlpot.errors import DataError, UnknownLevelError, nearest
 from tlpot.labelling.structures import StoredLevel, Structures, group_systems, stored_levels
 from tlpot.labelling.task import LabelOutcome, geometry_key
 from tlpot.levels import canonical_level
+from tlpot.numbers import Floats
+from tlpot.system import System
 from tlpot.units import energy_factor, force_factor, stress_factor
+
+MOST = 512
+"""Labels that are looked at."""
+
+
+def label_suspicions(
+    level: str, systems: Sequence[System], outcomes: Sequence[LabelOutcome]
+) -> tuple[str, ...]:
+    """Looks at labels as ``tlpot data validate`` does, which a calculator of one's own may need.
+
+    Args:
+        level: of theory.
+        systems: the structures; of many, some are looked at.
+        outcomes: of each.
+
+    Returns:
+        What is suspicious.
+    """
+    frames = []
+    stride = -(-len(systems) // MOST) or 1
+    for system, outcome in list(zip(systems, outcomes, strict=True))[::stride]:
+        if outcome.energy is None:
+            continue
+        atoms = system.to_atoms()
+        results = {"energy": outcome.energy, "forces": outcome.forces, "stress": outcome.stress}
+        given = {name: value for name, value in results.items() if value is not None}
+        atoms.calc = SinglePointCalculator(atoms, **given)
+        frames.append(atoms)
+    if not frames:
+        return ()
+    dataset = open_dataset(frames, level=level)
+    found = []
+    for problem in label_problems(dataset, level, np.arange(len(dataset))):
+        refused = "TRAINING WILL REFUSE THESE LABELS: " if problem.severity == "error" else ""
+        found.append(f"{refused}{problem.what}")
+    return tuple(found)
+
 
 COST_COLUMNS = ("seconds", "cpu_seconds", "threads", "gflops")
 """Columns of the dataset ``<key>.cost``, see `tlpot.labelling.task.Cost`."""
@@ -234,7 +275,7 @@ def label_costs(paths: Iterable[Path]) -> dict[str, LevelCost]:
     Raises:
         DataError: not a dataset in the native layout.
     """
-    rows: dict[str, list[NDArray[np.float64]]] = {}
+    rows: dict[str, list[Floats]] = {}
     each: dict[str, dict[str, float]] = {}
     for path in paths:
         levels = stored_levels(path)
@@ -290,5 +331,5 @@ def cost_ratio(costs: Mapping[str, LevelCost], high: str, low: str) -> tuple[flo
     return pair[0].gflop / pair[1].gflop, 0
 
 
-def _gflop(row: NDArray[np.float64]) -> float:
+def _gflop(row: Floats) -> float:
     return float(row[COST_COLUMNS.index("cpu_seconds")] * row[COST_COLUMNS.index("gflops")])

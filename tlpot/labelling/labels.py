@@ -15,26 +15,26 @@ from typing import Any
 
 from tlpot.config import check_least
 from tlpot.data import ElectronCheck, is_fragment_file
-from tlpot.engines import (
-    BatchEngine,
-    Engine,
-    EngineSpec,
-    make_engine,
-    only_heavy,
-)
+from tlpot.engines import BatchEngine, Engine, EngineSpec, make_engine, only_heavy
 from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.files import check_hdf5_name, make_folder
 from tlpot.labelling.journal import InUseError, Journal, LabelRecord, write_failures
-from tlpot.labelling.label_checks import label_suspicions
 from tlpot.labelling.label_file import (
     assemble,
     check_same_definition,
     differences,
+    label_suspicions,
     labelled_geometries,
 )
 from tlpot.labelling.structures import PathLike, Source, Structures, is_native, read_structures
-from tlpot.labelling.task import TRIES, LabelOutcome, LabelTask, geometry_key, run_labels
-from tlpot.labelling.time_limit import check_time_limit
+from tlpot.labelling.task import (
+    TRIES,
+    LabelOutcome,
+    LabelTask,
+    check_time_limit,
+    geometry_key,
+    run_labels,
+)
 from tlpot.numbers import counted, result_fault
 from tlpot.presentation import Result, progress_bar
 from tlpot.system import System

@@ -28,6 +28,7 @@ from tlpot.data import (
     Section,
     SpecSource,
     UnitSpec,
+    files_or_atoms,
     frames_of,
     geometry_groups,
     json_attribute,
@@ -40,7 +41,7 @@ from tlpot.data import (
 from tlpot.errors import ChargeWarning, ConfigError, DataError, GeometryError
 from tlpot.levels import canonical_level
 from tlpot.neighbors import neighbor_list
-from tlpot.structures import NOTES, files_or_atoms, name_charge, read_all
+from tlpot.structures import NOTES, name_charge, read_all
 from tlpot.system import NO_CELL, NO_PBC, System
 
 PathLike = str | os.PathLike[str]

@@ -1,19 +1,21 @@
-"""The pure function that is mapped over workers: an engine and a geometry in, labels out."""
+"""The pure function that is mapped over workers: engine and geometry in, labels out, in time."""
 
 from __future__ import annotations
 
 import functools
 import io
 import os
+import signal
+import threading
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.data import Labels, fingerprint
 from tlpot.engines import (
@@ -26,9 +28,64 @@ from tlpot.engines import (
 )
 from tlpot.errors import ConfigError, MissingExtraError, ModelFileError, TLPotError
 from tlpot.execution import run_tasks
-from tlpot.labelling.time_limit import OutOfTimeError, time_limit
-from tlpot.numbers import result_fault
+from tlpot.numbers import Floats, result_fault
 from tlpot.system import System
+
+AGAIN = 1.0
+"""s after which a program that has swallowed the exception gets another."""
+
+
+class OutOfTimeError(RuntimeError):
+    """A calculation took too long. Pipes raise ``TimeoutError`` for other reasons."""
+
+
+@contextmanager
+def time_limit(seconds: float | None) -> Iterator[None]:
+    """Ends what runs inside with an exception; what does not come back to Python runs on till then.
+
+    Args:
+        seconds: by the clock; None for no limit.
+
+    Raises:
+        OutOfTimeError: it took longer.
+        ConfigError: this is not the main thread, or the system has no such signal.
+    """
+    if seconds is None:
+        yield
+        return
+    check_time_limit(seconds)
+
+    def expire(*_: object) -> NoReturn:
+        raise OutOfTimeError(f"took longer than {seconds:g} s")
+
+    handler = signal.signal(signal.SIGALRM, expire)
+    before = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, *before)
+
+
+def check_time_limit(seconds: float | None) -> None:
+    """Checks that there can be such a limit in this thread.
+
+    Raises:
+        ConfigError: there cannot.
+    """
+    if seconds is None:
+        return
+    if not seconds > 0:
+        raise ConfigError(f"timeout is {seconds!r}; expected seconds above 0")
+    if threading.current_thread() is not threading.main_thread():
+        raise ConfigError(
+            "timeout works in the main thread of a process only, and Dask's workers use others; "
+            "leave it out, or take workers=N (--workers)"
+        )
+    if not hasattr(signal, "setitimer"):
+        raise ConfigError("timeout needs the alarm signal of Unix; leave it out")
+
 
 PRECISION = 1e-6
 """Å; geometries that agree to this are the same, and are labelled once."""
@@ -69,8 +126,8 @@ class LabelOutcome:
     """
 
     energy: float | None = None
-    forces: NDArray[np.float64] | None = None
-    stress: NDArray[np.float64] | None = None
+    forces: Floats | None = None
+    stress: Floats | None = None
     error: str | None = None
     log: str = ""
     cost: Cost | None = None

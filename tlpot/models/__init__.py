@@ -11,9 +11,9 @@ if TYPE_CHECKING:
         preset,
         read_architecture,
     )
+    from tlpot.models.backbone import EngineBackbone
     from tlpot.models.calculator import BlockEnergies, CalculatorModel, contradiction, mark_charge
     from tlpot.models.catalogue import CatalogueEntry, Query, catalogue, parse_elements
-    from tlpot.models.checksum import has_checksum, with_checksum
     from tlpot.models.delta import DeltaLevel, DeltaPotential
     from tlpot.models.description import (
         DELTA_FORMAT,
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
         read_description,
     )
     from tlpot.models.domain import WARNING_LEVEL, TrainingContent, TrainingDomain, frame_scores
-    from tlpot.models.engine_backbone import EngineBackbone
     from tlpot.models.ensemble import Ensemble, LevelEnsemble
     from tlpot.models.features import (
         HIDDEN,
@@ -58,13 +57,13 @@ if TYPE_CHECKING:
         to_bytes,
         weights_hash,
     )
-    from tlpot.models.parameters import (
+    from tlpot.models.potential import (
+        Potential,
         channel_maps,
         fixed_parameters,
         level_parameters,
         parameter_blocks,
     )
-    from tlpot.models.potential import Potential
     from tlpot.models.property_target import (
         N_KNOWN,
         PoolingMethod,

@@ -14,13 +14,12 @@ from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.data import chemical_symbols
 from ase.stress import voigt_6_to_full_3x3_stress
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.energy import EVERYTHING
 from tlpot.errors import CalculationError, ConfigError, GeometryError
 from tlpot.graph import AtomGraph, segment_sum
-from tlpot.numbers import result_fault
+from tlpot.numbers import Floats, result_fault
 from tlpot.total_charge import fixed_settings
 
 _ONCE = (
@@ -336,9 +335,7 @@ class CalculatorModel:
         return np.asarray(found["energy"], dtype=np.float64).item(), forces, tensor
 
 
-def _cell_gradient(
-    atoms: Atoms, forces: NDArray[np.float64] | None, stress: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _cell_gradient(atoms: Atoms, forces: Floats | None, stress: Floats) -> Floats:
     """Returns ∂E/∂cell at fixed positions, [3, 3], of which the stress is a part.
 
     V σ = Xᵀ ∂E/∂X + cellᵀ ∂E/∂cell, as a strain acts on both.
@@ -346,9 +343,9 @@ def _cell_gradient(
     virial = atoms.get_volume() * stress
     if forces is not None:
         virial = virial + atoms.positions.T @ forces
-    found: NDArray[np.float64] = np.linalg.solve(atoms.cell.array.T, virial)
+    found: Floats = np.linalg.solve(atoms.cell.array.T, virial)
     return found
 
 
-_Result = tuple[float, NDArray[np.float64] | None, NDArray[np.float64] | None]
+_Result = tuple[float, Floats | None, Floats | None]
 _Key = tuple[bytes, bytes, int, int, bytes, bytes]

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from tlpot._version import __version__
 from tlpot.config import parse
 from tlpot.errors import ConfigError, ModelFileError
+from tlpot.files import has_checksum
 from tlpot.models.architecture import AnyArchitecture, parse_architecture
-from tlpot.models.checksum import has_checksum
 from tlpot.models.library import library_file
 from tlpot.targets import Quantity, parse_quantity
 

@@ -15,8 +15,8 @@ from torch import Tensor, zeros_like
 from tlpot.energy import ENERGY_ONLY, Properties, described_states, evaluate, implemented
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError
 from tlpot.graph import AtomGraph, build_graph
+from tlpot.models.backbone import EngineBackbone
 from tlpot.models.domain import TrainingDomain
-from tlpot.models.engine_backbone import EngineBackbone
 from tlpot.models.features import KNOWN, check_blocks, feature_blocks, select_features
 from tlpot.models.mace import MaceBackbone
 from tlpot.models.property_target import (

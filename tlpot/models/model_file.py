@@ -20,9 +20,8 @@ from torch import Tensor
 from tlpot._version import __version__
 from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, ModelFileError, TLPotWarning, nearest
-from tlpot.files import atomic_file
+from tlpot.files import atomic_file, with_checksum
 from tlpot.models.architecture import parse_architecture
-from tlpot.models.checksum import with_checksum
 from tlpot.models.description import (
     CONVENTIONS,
     FORMAT,

@@ -17,6 +17,7 @@ from tlpot.graph import AtomGraph
 from tlpot.models.features import pool_features
 from tlpot.models.spread import Spread
 from tlpot.nn import DoubleBuffer
+from tlpot.numbers import Floats
 from tlpot.torch_mode import plain_torch
 
 
@@ -79,7 +80,7 @@ class LinearCorrection(nn.Module):
         self.weights = DoubleBuffer(np.zeros((n_elements, n_features)))
 
     @classmethod
-    def fitted(cls, info: CorrectionInfo, weights: NDArray[np.float64]) -> LinearCorrection:
+    def fitted(cls, info: CorrectionInfo, weights: Floats) -> LinearCorrection:
         """Returns the correction with weights [n_elements, n_features], eV."""
         made = cls(info, *weights.shape)
         made.weights.value = torch.from_numpy(np.ascontiguousarray(weights, dtype=np.float64))
@@ -128,10 +129,10 @@ class GaussianCorrection(nn.Module):
     def fitted(
         cls,
         info: CorrectionInfo,
-        scale: NDArray[np.float64],
-        centers: NDArray[np.float64],
-        weights: NDArray[np.float64],
-        cholesky: NDArray[np.float64],
+        scale: Floats,
+        centers: Floats,
+        weights: Floats,
+        cholesky: Floats,
         kernel: tuple[float, float, float],
     ) -> GaussianCorrection:
         """Returns a fitted process.

@@ -6,7 +6,6 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.nn.channels import SILU_SCALE, ChannelLinear, Kept, Readout
-    from tlpot.nn.convolution import Convolution
     from tlpot.nn.couplings import (
         Constant,
         DoubleBuffer,
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     )
     from tlpot.nn.edges import EdgeEmbedding, Edges, ZBLRepulsion, envelope
     from tlpot.nn.elements import HEAVIEST, N_ELEMENTAL, elemental_features
-    from tlpot.nn.interaction import Interaction
-    from tlpot.nn.product import SymmetricProduct
+    from tlpot.nn.interaction import Convolution, Interaction, SymmetricProduct
 
 __getattr__ = lazy_exports(__name__)

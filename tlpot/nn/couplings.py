@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from tlpot.numbers import Floats
 
 
 class Constant(nn.Module):
@@ -73,7 +74,7 @@ class DoubleBuffer(nn.Module):
 Monomial = tuple[int, ...]
 """Component indices l² + l + m of a product of basis functions, ascending."""
 
-Polynomial = dict[Monomial, NDArray[np.float64]]
+Polynomial = dict[Monomial, Floats]
 """Coefficients [2L + 1] by monomial."""
 
 
@@ -91,7 +92,7 @@ class ProductBasis:
     degree: int
     order: int
     monomials: tuple[Monomial, ...]
-    coefficients: NDArray[np.float64]
+    coefficients: Floats
 
     @property
     def n_paths(self) -> int:
@@ -100,7 +101,7 @@ class ProductBasis:
 
 
 @cache
-def clebsch_gordan(l1: int, l2: int, l3: int) -> NDArray[np.float64]:
+def clebsch_gordan(l1: int, l2: int, l3: int) -> Floats:
     """Returns real coupling coefficients [2l₁+1, 2l₂+1, 2l₃+1] with Frobenius norm 1."""
     q1, q2, q3 = (_real_components(l) for l in (l1, l2, l3))
     # torch adds in the order of e3nn, so that the last bits agree, too
@@ -149,7 +150,7 @@ def _real_components(l: int) -> Tensor:
 
 
 @cache
-def harmonic_polynomials(l_max: int) -> NDArray[np.float64]:
+def harmonic_polynomials(l_max: int) -> Floats:
     """Returns [(l_max+1)², n]: the harmonics as polynomials of the unit vector.
 
     Component-normalised, Σ_m Y_lm² = 2l + 1, in the monomials of degree 0 to l_max, x first:
@@ -202,7 +203,7 @@ def product_basis(l_max: int, degree: int, order: int) -> ProductBasis:
     are orthonormalised in a fixed order, hence reproducible. They are scaled to unit variance
     for independent normal factors, up to lower-order contractions.
     """
-    polynomials: list[dict[Monomial, NDArray[np.float64]]] = []
+    polynomials: list[dict[Monomial, Floats]] = []
     for degrees in itertools.combinations_with_replacement(range(l_max + 1), order):
         if (sum(degrees) + degree) % 2 == 0:
             polynomials += _independent(_couplings(degrees, degree))
@@ -249,7 +250,7 @@ def _couplings(degrees: tuple[int, ...], degree: int) -> list[Polynomial]:
     return [_polynomial(tensor, degrees) for total, tensor in trees if total == degree]
 
 
-def _polynomial(tensor: NDArray[np.float64], degrees: tuple[int, ...]) -> Polynomial:
+def _polynomial(tensor: Floats, degrees: tuple[int, ...]) -> Polynomial:
     """Collects the entries of a coupling tensor [2l₁+1, …, 2L+1] by unordered monomial."""
     collected: Polynomial = {}
     for place in np.ndindex(tensor.shape[:-1]):

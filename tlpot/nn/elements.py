@@ -6,7 +6,8 @@ import functools
 
 import numpy as np
 from ase.data import covalent_radii, ground_state_magnetic_moments
-from numpy.typing import NDArray
+
+from tlpot.numbers import Floats
 
 HEAVIEST = 96
 """Curium; beyond it covalent radii are guesses."""
@@ -23,7 +24,7 @@ _ROOM = {"s": 2, "p": 6, "d": 10, "f": 14}
 
 
 @functools.cache
-def elemental_features() -> NDArray[np.float64]:
+def elemental_features() -> Floats:
     """Returns features of the elements, [HEAVIEST + 1, N_ELEMENTAL], float64; row 0 is none.
 
     Period, electrons outside of the noble-gas core by kind, free places in p and d shells, the

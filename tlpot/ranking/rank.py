@@ -14,7 +14,6 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 
 from tlpot import transfer
 from tlpot.data import Dataset, DataSource, SpecSource, frames_of, open_dataset
@@ -33,7 +32,7 @@ from tlpot.models import (
     load_potential,
     same_readout,
 )
-from tlpot.numbers import Floats, Ints, counted, mae, rmse
+from tlpot.numbers import Bools, Floats, Ints, counted, mae, rmse
 from tlpot.presentation import progress_bar
 from tlpot.ranking.clusters import structural_clusters
 from tlpot.ranking.ranking import FoldError, Ranking, Scheme, Score
@@ -73,7 +72,7 @@ class _Target:
         """From eV to the meV of the table; a property keeps its unit."""
         return 1e3 if self.learned is None else 1.0
 
-    def shifts(self, rows: NDArray[np.bool_], left: Floats) -> Floats:
+    def shifts(self, rows: Bools, left: Floats) -> Floats:
         """Returns what the elements add, fitted to some of the frames, [n_elements]."""
         if self.learned is not None:
             return fit_composition(self.counts[rows], left[rows]).shifts

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ase import Atoms
 
 from tlpot.calculators import FragmentCalculator, FragmentMethod, energy_model, named_source
+from tlpot.data import files_or_atoms
 from tlpot.errors import ChargeWarning, ConfigError, GeometryError, OutputError
 from tlpot.files import PathLike
 from tlpot.fragments import FragmentedStructure, ProteinFrames, choose_scheme, export_fragments
@@ -21,7 +22,7 @@ from tlpot.presentation import Result, drawn, progress_bar
 from tlpot.reports.error_budget import measure_budget
 from tlpot.reports.error_budget_report import BudgetReport
 from tlpot.reports.pictures import partition_figure
-from tlpot.structures import files_or_atoms, read_frames
+from tlpot.structures import read_frames
 from tlpot.system import System
 from tlpot.topology import Lattice, Topology, assumed_charges, perceive_topology
 

@@ -13,7 +13,6 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
 from ase.neighborlist import neighbor_list
-from numpy.typing import NDArray
 
 from tlpot.engines import LabelError
 from tlpot.errors import ConfigError, TLPotError, UnknownElementError
@@ -21,6 +20,7 @@ from tlpot.evaluation import evaluated, system_batches, system_features
 from tlpot.fragments import farthest
 from tlpot.models import Ensemble, Potential, TrainedModel, load, uncertain
 from tlpot.models import check_blocks as known_blocks
+from tlpot.numbers import Floats, Ints
 from tlpot.system import System
 
 RANGE = 6.0
@@ -47,15 +47,15 @@ class SampledGeometry:
         stress: [3, 3], eV/Å³, positive when tensile; None where the calculator gives none.
     """
 
-    positions: NDArray[np.float64]
+    positions: Floats
     method: str
     seed: int
     step: int
     temperature: float = float("nan")
     energy: float = float("nan")
-    forces: NDArray[np.float64] = field(default_factory=lambda: np.full((1, 3), np.nan))
-    cell: NDArray[np.float64] | None = None
-    stress: NDArray[np.float64] | None = None
+    forces: Floats = field(default_factory=lambda: np.full((1, 3), np.nan))
+    cell: Floats | None = None
+    stress: Floats | None = None
 
     def placed(self, atoms: Atoms) -> Atoms:
         """The fragment in this geometry, without calculator.
@@ -107,7 +107,7 @@ def labels_of(atoms: Atoms) -> dict[str, Any]:
     return found
 
 
-def cell_of(atoms: Atoms) -> NDArray[np.float64] | None:
+def cell_of(atoms: Atoms) -> Floats | None:
     """Returns the cell of a periodic structure, [3, 3], Å; None of a molecule."""
     return atoms.cell.array.copy() if atoms.pbc.any() else None
 
@@ -136,7 +136,7 @@ def stream(seed: int, *names: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
 
 
-def scaled(features: NDArray[np.float64]) -> NDArray[np.float64]:
+def scaled(features: Floats) -> Floats:
     """Features as distances are taken in: each divided by its standard deviation.
 
     Features that vary by less than 10⁻³ of the most variable one are left out, as they would be
@@ -150,13 +150,11 @@ def scaled(features: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     spread = features.std(axis=0)
     kept = spread > 1e-3 * spread.max(initial=0.0)
-    result: NDArray[np.float64] = (features[:, kept] - features[:, kept].mean(0)) / spread[kept]
+    result: Floats = (features[:, kept] - features[:, kept].mean(0)) / spread[kept]
     return result
 
 
-def farthest_points(
-    rows: NDArray[np.float64], count: int, first: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def farthest_points(rows: Floats, count: int, first: int) -> tuple[Ints, Floats]:
     """Picks the row that is farthest from those picked, again and again, see `farthest`.
 
     Args:
@@ -174,9 +172,7 @@ def farthest_points(
     return np.array([first, *more], dtype=np.int64), away
 
 
-def most_uncertain(
-    uncertainty: NDArray[np.float64], rows: NDArray[np.float64], count: int
-) -> NDArray[np.int64]:
+def most_uncertain(uncertainty: Floats, rows: Floats, count: int) -> Ints:
     """Picks unlike geometries among the least certain: farthest points of the top 3 × count.
 
     Args:
@@ -192,7 +188,7 @@ def most_uncertain(
     return top[chosen].astype(np.int64)
 
 
-def geometry_features(frames: Sequence[Atoms]) -> NDArray[np.float64]:
+def geometry_features(frames: Sequence[Atoms]) -> Floats:
     """Smeared histograms of distances and angles.
 
     Distances up to 6 Å by pair of elements, in bins of 0.25 Å; angles at each atom between
@@ -280,7 +276,7 @@ class ModelView:
         self._model: TrainedModel = load(path, device="cpu")
         self._level = level
 
-    def check(self, numbers: NDArray[np.int64], name: str) -> None:
+    def check(self, numbers: Ints, name: str) -> None:
         """Checks that the model knows the elements of a fragment.
 
         Args:
@@ -298,7 +294,7 @@ class ModelView:
                 "leave the model out: the selection then goes by distances and angles alone"
             )
 
-    def features(self, frames: Sequence[Atoms]) -> NDArray[np.float64]:
+    def features(self, frames: Sequence[Atoms]) -> Floats:
         """Scalars of all layers, summed over the atoms of each element.
 
         Those of the members of an ensemble are put side by side.
@@ -323,7 +319,7 @@ class ModelView:
             )
         return np.concatenate([_features(member, frames) for member in members], axis=1)
 
-    def uncertainty(self, frames: Sequence[Atoms]) -> NDArray[np.float64]:
+    def uncertainty(self, frames: Sequence[Atoms]) -> Floats:
         """Root mean square standard deviation of the force components, eV/Å, [n_frames].
 
         Args:
@@ -348,7 +344,7 @@ class ModelView:
         return np.array(found)
 
 
-def _features(potential: Potential, frames: Sequence[Atoms]) -> NDArray[np.float64]:
+def _features(potential: Potential, frames: Sequence[Atoms]) -> Floats:
     level = potential.at(potential.levels[0])  # the scalars are the same at every level
     blocks = known_blocks((), potential.architecture)
     systems = [_system(frame, level.uses_charge) for frame in frames]

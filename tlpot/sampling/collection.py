@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.calculators import CalculatorFactory
 from tlpot.data import (
@@ -40,12 +39,12 @@ from tlpot.errors import (
 from tlpot.execution import run_tasks
 from tlpot.files import check_hdf5_name, check_replaced, make_folder, sole_use
 from tlpot.models import content_hash
-from tlpot.numbers import counted
+from tlpot.numbers import Floats, counted
 from tlpot.presentation import progress_bar
 from tlpot.sampling.candidate import SampledGeometry
 from tlpot.sampling.fragment import FragmentSamples, SamplingTarget, sample_fragment
-from tlpot.sampling.minimum import PROTONS_HELD
 from tlpot.sampling.settings import SamplingSettings
+from tlpot.sampling.thermal_motion import PROTONS_HELD
 from tlpot.stored_results import digest, read_arrays, write_arrays
 from tlpot.structures import SMILES
 from tlpot.topology import MolecularGraph
@@ -201,13 +200,13 @@ class Parts:
         )
 
 
-def _tensors(samples: FragmentSamples, name: str) -> NDArray[np.float64]:
+def _tensors(samples: FragmentSamples, name: str) -> Floats:
     """Returns one tensor for each geometry, [n, 3, 3]; NaN where there is none."""
     found = [getattr(c, name) for c in samples.chosen]
     return np.array([np.full((3, 3), np.nan) if each is None else each for each in found])
 
 
-def _known(tensor: NDArray[np.float64]) -> NDArray[np.float64] | None:
+def _known(tensor: Floats) -> Floats | None:
     return tensor if np.isfinite(tensor).all() else None
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 from ase.neighborlist import neighbor_list
-from numpy.typing import NDArray
 
 from tlpot.bond_thresholds import OVERLAP, RADII
 from tlpot.errors import ConfigError
+from tlpot.numbers import Floats
 from tlpot.sampling.candidate import SampledGeometry
 from tlpot.sampling.settings import DEFAULT_METHODS, SamplingSettings
 
@@ -90,9 +90,9 @@ def strained(
     return found
 
 
-def _periodic_plane(atoms: Atoms) -> NDArray[np.float64]:
+def _periodic_plane(atoms: Atoms) -> Floats:
     """Returns the projector on the span of the periodic lattice vectors, [3, 3]."""
     vectors = atoms.cell.array[atoms.pbc]
     span = np.linalg.svd(vectors)[2][: len(vectors)]
-    projector: NDArray[np.float64] = span.T @ span
+    projector: Floats = span.T @ span
     return projector

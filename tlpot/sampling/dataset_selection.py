@@ -13,7 +13,6 @@ from typing import Any
 import h5py
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
 from tlpot.config import check_least, check_seed
 from tlpot.data import (
@@ -28,7 +27,7 @@ from tlpot.data import (
 )
 from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.files import check_hdf5_name, check_replaced, check_spared
-from tlpot.numbers import counted
+from tlpot.numbers import Ints, counted
 from tlpot.presentation import Result
 from tlpot.sampling.candidate import (
     ModelView,
@@ -191,7 +190,7 @@ def _choose(source: Path, target: Path, choice: FrameChoice) -> DatasetSelection
 
 def _moderate(
     dataset: Dataset, frames: list[Frame], choice: FrameChoice, lost: Counter[str]
-) -> NDArray[np.int64]:
+) -> Ints:
     """The frames whose forces and energies are not too large."""
     kept = np.ones(len(frames), dtype=bool)
     for level in dataset.levels:
@@ -225,11 +224,11 @@ def _energy_per_atom(frame: Frame, level: str) -> float:
 
 def _chosen(
     frames: list[Frame],
-    given: NDArray[np.int64],
+    given: Ints,
     count: int,
     choice: FrameChoice,
     view: ModelView | None,
-) -> NDArray[np.int64]:
+) -> Ints:
     """Chooses among frames of one molecule or of many, in whose features sizes do not count."""
     if len(given) <= count:
         return given
@@ -250,7 +249,7 @@ def _chosen(
     return np.sort(given[order])
 
 
-def _first(frames: list[Frame], given: NDArray[np.int64], seed: int) -> int:
+def _first(frames: list[Frame], given: Ints, seed: int) -> int:
     """The lowest energy per atom at the first level that all have, else one drawn."""
     for level in frames[int(given[0])].labels:
         energy = np.array([_energy_per_atom(frames[k], level) for k in given.tolist()])

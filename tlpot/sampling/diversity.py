@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
+from tlpot.numbers import Floats
 from tlpot.presentation import COLOURS, Column, Result, Table, drawn, make_figure
 from tlpot.sampling.fragment import FragmentSamples
 from tlpot.topology import MolecularGraph, backbone_dihedrals
@@ -75,7 +75,7 @@ def diversity(samples: FragmentSamples) -> Diversity:
     )
 
 
-def ramachandran(samples: FragmentSamples) -> NDArray[np.float64]:
+def ramachandran(samples: FragmentSamples) -> Floats:
     """φ and ψ of every chosen geometry and residue, [n, 2], degrees from -180 to 180.
 
     Args:
@@ -93,7 +93,7 @@ def _dihedrals(atoms: Atoms) -> list[Any]:
     return [] if atoms.pbc.any() else list(backbone_dihedrals(MolecularGraph(atoms)))
 
 
-def occupied(angles: NDArray[np.float64]) -> float:
+def occupied(angles: Floats) -> float:
     """The share of 30° cells of a Ramachandran plot that hold a geometry.
 
     Args:

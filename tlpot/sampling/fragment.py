@@ -11,10 +11,10 @@ from functools import cache
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from numpy.typing import NDArray
 
 from tlpot.calculators import CalculatorFactory
 from tlpot.errors import ConfigError, SimulationError, TLPotWarning
+from tlpot.numbers import Floats, Ints
 from tlpot.sampling.candidate import (
     ModelView,
     SampledGeometry,
@@ -27,7 +27,6 @@ from tlpot.sampling.candidate import (
     stream,
 )
 from tlpot.sampling.crystal import AtomsApart, crystal_shares, strained
-from tlpot.sampling.minimum import downhill_to, minimum_of
 from tlpot.sampling.scans import approaches, dimer, in_contact, scan, separated
 from tlpot.sampling.settings import SamplingSettings
 from tlpot.sampling.thermal_motion import (
@@ -35,8 +34,10 @@ from tlpot.sampling.thermal_motion import (
     NormalModes,
     displaced,
     downhill,
+    downhill_to,
     dynamics,
     hessian_of,
+    minimum_of,
 )
 from tlpot.structures import check_charge, conformers, name_charge
 from tlpot.topology import MolecularGraph
@@ -466,7 +467,7 @@ def _choose(
     )
 
 
-def _radius(rows: NDArray[np.float64], chosen: NDArray[np.int64]) -> float:
+def _radius(rows: Floats, chosen: Ints) -> float:
     nearest = np.full(len(rows), np.inf)
     for index in chosen.tolist():
         nearest = np.minimum(nearest, np.linalg.norm(rows - rows[index], axis=1))

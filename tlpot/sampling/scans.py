@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 from ase.data import vdw_radii
-from numpy.typing import NDArray
 
+from tlpot.numbers import Floats, Ints
 from tlpot.sampling.candidate import SampledGeometry
 from tlpot.structures import SMILES
 from tlpot.system import System
@@ -115,8 +115,8 @@ def dimer(one: Atoms, *others: Atoms, apart: float = 12.0) -> Atoms:
 
 
 def approaches(
-    one: NDArray[np.float64],
-    other: NDArray[np.float64],
+    one: Floats,
+    other: Floats,
     pair: Atoms,
     count: int,
     seed: int,
@@ -154,9 +154,7 @@ def approaches(
     return kept
 
 
-def in_contact(
-    parts: Sequence[NDArray[np.float64]], numbers: NDArray[np.int64], seed: int
-) -> NDArray[np.float64]:
+def in_contact(parts: Sequence[Floats], numbers: Ints, seed: int) -> Floats:
     """Puts molecules in contact one after the other, turned and placed at random.
 
     Contact is `CONTACT` times the sum of van der Waals radii. Large molecules may be stacked.
@@ -229,10 +227,10 @@ def separated(
 
 
 def _contact(
-    first: NDArray[np.float64],
-    second: NDArray[np.float64],
-    direction: NDArray[np.float64],
-    reach: NDArray[np.float64],
+    first: Floats,
+    second: Floats,
+    direction: Floats,
+    reach: Floats,
 ) -> float:
     """How far along a direction the second has to be moved for every pair to be out of reach."""
     gap = second[None] - first[:, None]
@@ -245,7 +243,7 @@ def _contact(
     return float(roots[inside].max())
 
 
-def _rotation(rng: np.random.Generator) -> NDArray[np.float64]:
+def _rotation(rng: np.random.Generator) -> Floats:
     """A uniform random rotation, from a unit quaternion, [3, 3]."""
     quaternion = rng.standard_normal(4)
     w, x, y, z = quaternion / np.linalg.norm(quaternion)

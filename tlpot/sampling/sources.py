@@ -10,13 +10,13 @@ from pathlib import Path
 
 from ase import Atoms
 
+from tlpot.data import files_or_atoms
 from tlpot.errors import ConfigError, DataError, GeometryError, TLPotWarning, nearest
 from tlpot.files import check_text, not_utf8
 from tlpot.sampling.fragment import SamplingTarget
 from tlpot.structures import (
     PREFIX,
     capped_residues,
-    files_or_atoms,
     looks_like_smiles,
     read_all,
     read_structure,

@@ -5,18 +5,7 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.structures.conformers import NOTES
-    from tlpot.structures.given import files_or_atoms
-    from tlpot.structures.peptide import build_peptide, capped_residues
-    from tlpot.structures.preparation import PreparationReport, prepare_protein
-    from tlpot.structures.reader import (
-        check_charge,
-        name_charge,
-        read_all,
-        read_frames,
-        read_structure,
-    )
-    from tlpot.structures.smiles import (
+    from tlpot.structures.molecules import (
         PREFIX,
         SMILES,
         bonds_of,
@@ -24,6 +13,16 @@ if TYPE_CHECKING:
         looks_like_smiles,
         rdkit_molecule,
         smiles_atoms,
+    )
+    from tlpot.structures.peptide import build_peptide, capped_residues
+    from tlpot.structures.preparation import PreparationReport, prepare_protein
+    from tlpot.structures.proteins import NOTES
+    from tlpot.structures.reader import (
+        check_charge,
+        name_charge,
+        read_all,
+        read_frames,
+        read_structure,
     )
     from tlpot.structures.writer import (
         check_structure_format,

@@ -15,9 +15,8 @@ from tlpot.bond_thresholds import BONDED, RADII
 from tlpot.errors import ConfigError, TLPotWarning, nearest
 from tlpot.neighbors import neighbor_list
 from tlpot.numbers import Floats, Ints
-from tlpot.structures.disulfides import Torsions, close_bridges
 from tlpot.structures.peptide_chain import PeptideChain, Placement, angle_of, place, side_chain
-from tlpot.structures.side_chains import ONE_LETTER, ROTAMERS, SIDE_CHAINS
+from tlpot.structures.side_chains import ONE_LETTER, ROTAMERS, SIDE_CHAINS, Torsions, close_bridges
 from tlpot.system import System
 
 _CLOSE = 0.72

@@ -16,8 +16,8 @@ from tlpot.bond_thresholds import METAL_REACH, PEPTIDE_REACH, RADII
 from tlpot.errors import ConfigError, DataError, GeometryError, MissingExtraError, ValenceError
 from tlpot.files import atomic_file
 from tlpot.structures.caps import add_caps, is_amino
-from tlpot.structures.conformers import LABELS, ProteinFile, protein_atoms
-from tlpot.structures.conformers import residue_label as label_of
+from tlpot.structures.proteins import LABELS, ProteinFile, protein_atoms
+from tlpot.structures.proteins import residue_label as label_of
 from tlpot.structures.reader import is_protein_file, load_protein
 from tlpot.topology import COVALENT, LABILE, NOBLE, Topology, perceive_topology
 

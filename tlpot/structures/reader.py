@@ -30,11 +30,15 @@ from tlpot.errors import (
 )
 from tlpot.files import check_text
 from tlpot.numbers import counted
-from tlpot.structures.completeness import incomplete_residues
-from tlpot.structures.conformers import NOTES, ProteinFile, protein_atoms, settled
-from tlpot.structures.sdf import ENDINGS as SDF
-from tlpot.structures.sdf import read_sdf
-from tlpot.structures.smiles import PREFIX, looks_like_smiles, smiles_atoms
+from tlpot.structures.molecules import ENDINGS as SDF
+from tlpot.structures.molecules import PREFIX, looks_like_smiles, read_sdf, smiles_atoms
+from tlpot.structures.proteins import (
+    NOTES,
+    ProteinFile,
+    incomplete_residues,
+    protein_atoms,
+    settled,
+)
 from tlpot.system import stated_charge_of
 from tlpot.topology import assumed_charges, perceive_topology
 from tlpot.total_charge import charge_and_spin, stated_charge

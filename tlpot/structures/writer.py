@@ -23,7 +23,7 @@ from tlpot.bond_thresholds import BONDED, RADII
 from tlpot.errors import ConfigError, DataError, MissingExtraError
 from tlpot.files import PathLike, atomic_file, check_replaced
 from tlpot.numbers import Floats
-from tlpot.structures.conformers import LABELS, NOTES
+from tlpot.structures.proteins import LABELS, NOTES
 
 _XYZ = (".xyz", ".extxyz")
 _PDB = (".pdb", ".ent")

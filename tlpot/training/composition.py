@@ -1,17 +1,138 @@
-"""What the composition alone says of a property.
+"""What the composition alone says: reference energies of the elements, and of a property.
 
-That is linear in the fractions of the elements, or in numbers of atoms. A network starts from it,
-as that of energies does from reference energies, and every model must beat it.
+Both are linear in the numbers of atoms, or their fractions. A network starts from them, and every
+model must beat them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from ase.data import chemical_symbols
 
 from tlpot.errors import DataError
+from tlpot.numbers import Bools, Floats
+
+_RANK_TOLERANCE = 1e-8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReferenceFit:
+    """Shifts of the reference energies that explain residuals best.
+
+    Attributes:
+        elements: atomic numbers.
+        shifts: [n_elements], eV; 0 for an element that does not occur.
+        identified: [n_elements], whether the shift of the element alone can be known.
+        uncertainties: [n_elements], eV, standard errors; NaN for what is not identified, and for
+            all where there are no more frames than combinations: nothing is left to tell an
+            error from.
+        absent: elements that occur in no frame.
+        rank: number of independent combinations that the compositions fix.
+        before: mean absolute residual without the shifts, eV.
+        after: with them, eV.
+        after_per_atom: with them, over the number of atoms of the frame, eV.
+    """
+
+    elements: tuple[int, ...]
+    shifts: Floats
+    identified: Bools
+    uncertainties: Floats
+    absent: tuple[int, ...]
+    rank: int
+    before: float
+    after: float
+    after_per_atom: float
+
+    @property
+    def caution(self) -> str:
+        """What the data cannot tell; empty if every shift and its error is known."""
+        sentences = []
+        entangled = [
+            chemical_symbols[z]
+            for z, known in zip(self.elements, self.identified, strict=True)
+            if not known and z not in self.absent
+        ]
+        if entangled:
+            what = "one combination" if self.rank == 1 else f"{self.rank} combinations"
+            n_present = len(self.elements) - len(self.absent)
+            sentences.append(
+                f"the compositions fix only {what} of {n_present} reference energies: "
+                f"{', '.join(entangled)} cannot be told apart. Totals for these compositions are "
+                "right; energies of other compositions, and of free atoms, are not to be trusted"
+            )
+        if np.isnan(self.uncertainties[self.identified]).any():
+            sentences.append(
+                "there are only as many training frames as combinations of reference energies "
+                f"that they fix ({self.rank}): these fit by necessity, and their error is unknown"
+            )
+        if self.absent:
+            names = ", ".join(chemical_symbols[z] for z in self.absent)
+            sentences.append(f"no training frame has {names}, left as before")
+        return ". ".join(sentences)
+
+
+def fit_references(
+    elements: Sequence[int],
+    composition: Floats,
+    residuals: Floats,
+) -> ReferenceFit:
+    """Solves composition · shifts ≈ residuals with the smallest shifts that do.
+
+    Where the compositions do not fix every element (a single molecule, isomers, as many elements
+    as molecules), the shifts are those that are smallest in units of Z^(7/3), which energies of
+    atoms go by (Thomas and Fermi; Lieb and Simon, doi:10.1016/0001-8708(77)90108-6). Hydrogen then
+    is not moved by as much as sulfur, and other compositions are wrong by electronvolts where
+    equal units make it thousands.
+
+    Args:
+        elements: atomic numbers, the columns of `composition`.
+        composition: [n_frames, n_elements], atoms of each element.
+        residuals: [n_frames], label − prediction, eV.
+
+    Raises:
+        DataError: no frames, or a residual is NaN.
+    """
+    if not len(residuals):
+        raise DataError("no energies to fit the reference energies to")
+    if not np.isfinite(residuals).all():
+        raise DataError("an energy used for fitting the reference energies is NaN or infinite")
+    present = composition.any(axis=0)
+    used = composition[:, present]
+    _, singular, rows = np.linalg.svd(used, full_matrices=False)
+    keep = singular > _RANK_TOLERANCE * singular.max(initial=1.0)
+    rank = int(keep.sum())
+    inverse = (rows[keep].T / singular[keep] ** 2) @ rows[keep]
+    shifts = np.zeros(len(elements))
+    if rank == present.sum():
+        shifts[present] = inverse @ used.T @ residuals
+    else:
+        size = np.array(elements, dtype=np.float64)[present] ** (7 / 3)
+        left, scaled, right = np.linalg.svd(used * size, full_matrices=False)
+        along = (left[:, :rank].T @ residuals) / scaled[:rank]
+        shifts[present] = size * (right[:rank].T @ along)
+    rest = residuals - composition @ shifts
+    n_left = len(residuals) - rank
+    variance = float(rest @ rest) / n_left if n_left else np.nan
+    identified = np.zeros(len(elements), dtype=np.bool_)
+    identified[present] = np.isclose(np.einsum("ij,ij->j", rows[keep], rows[keep]), 1.0, atol=1e-6)
+    uncertainties = np.full(len(elements), np.nan)
+    uncertainties[present] = np.sqrt(variance * np.diag(inverse))
+    uncertainties[~identified] = np.nan
+    return ReferenceFit(
+        elements=tuple(elements),
+        shifts=shifts,
+        identified=identified,
+        uncertainties=uncertainties,
+        absent=tuple(z for k, z in enumerate(elements) if not composition[:, k].any()),
+        rank=rank,
+        before=float(np.abs(residuals).mean()),
+        after=float(np.abs(rest).mean()),
+        after_per_atom=float((np.abs(rest) / composition.sum(axis=1)).mean()),
+    )
+
 
 _GRID = np.logspace(-6, 4, 21)
 """Strengths that are tried, in units of a whole structure of one element."""
@@ -30,15 +151,15 @@ class CompositionFit:
         after: with them, on the same structures.
     """
 
-    shifts: NDArray[np.float64]
+    shifts: Floats
     strength: float
     before: float
     after: float
 
 
 def fit_composition(
-    composition: NDArray[np.float64],
-    residuals: NDArray[np.float64],
+    composition: Floats,
+    residuals: Floats,
     *,
     seed: int = 0,
 ) -> CompositionFit:
@@ -59,7 +180,7 @@ def fit_composition(
     _check(residuals)
     atoms = composition.sum(axis=1)
 
-    def solve(rows: NDArray[np.bool_], strengths: NDArray[np.float64]) -> NDArray[np.float64]:
+    def solve(rows: Bools, strengths: Floats) -> Floats:
         x, y, n = composition[rows], residuals[rows], atoms[rows]
         mean = float(n @ y) / float(n @ n)
         values, vectors = np.linalg.eigh(x.T @ x)
@@ -86,9 +207,9 @@ def fit_composition(
 
 
 def fit_odds(
-    composition: NDArray[np.float64],
-    labels: NDArray[np.float64],
-    offset: NDArray[np.float64],
+    composition: Floats,
+    labels: Floats,
+    offset: Floats,
     *,
     seed: int = 0,
 ) -> CompositionFit:
@@ -109,7 +230,7 @@ def fit_odds(
     """
     _check(labels)
 
-    def solve(rows: NDArray[np.bool_], strength: float) -> NDArray[np.float64]:
+    def solve(rows: Bools, strength: float) -> Floats:
         x, y, known = composition[rows], labels[rows], offset[rows]
         # half a structure of each kind keeps the odds finite where all are alike
         share = (y.sum() + 0.5) / (len(y) + 1.0)
@@ -126,7 +247,7 @@ def fit_odds(
                 break
         return weights
 
-    def surprise(rows: NDArray[np.bool_], weights: NDArray[np.float64]) -> float:
+    def surprise(rows: Bools, weights: Floats) -> float:
         z = np.clip(offset[rows] + composition[rows] @ weights, -30.0, 30.0)
         return float((np.log1p(np.exp(-z)) + (1.0 - labels[rows]) * z).sum())
 
@@ -149,7 +270,7 @@ def fit_odds(
     )
 
 
-def _check(values: NDArray[np.float64]) -> None:
+def _check(values: Floats) -> None:
     if not len(values):
         raise DataError("no training structure has a value of the property")
     if not np.isfinite(values).all():

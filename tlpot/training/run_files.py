@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from tlpot.config import differences
 from tlpot.errors import ConfigError, DataError, MissingExtraError, ModelFileError
-from tlpot.files import atomic_file, write_text
-from tlpot.models import has_checksum, with_checksum
+from tlpot.files import atomic_file, has_checksum, with_checksum, write_text
 from tlpot.training.optimizer import MovingAverage, Schedule
 
 METRICS = "metrics.jsonl"

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from tlpot.data import Dataset, LabelKind, Loader, Split
 from tlpot.evaluation import Metrics
 from tlpot.models import Potential
+from tlpot.numbers import Ints
 from tlpot.training.loss import batch_loss, quantity_of, weighted
 from tlpot.training.processes import Processes
 from tlpot.training.settings import ErrorKind, LossSettings
@@ -115,7 +115,7 @@ class Selection:
 
     kinds: tuple[ErrorKind, ...] = ("energy", "forces", "stress")
     levels: tuple[str, ...] = ()
-    support: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    support: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     supported: Mapping[str, tuple[ErrorKind, ...]] = field(default_factory=dict)
 
     def errors(

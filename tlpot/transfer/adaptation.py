@@ -17,11 +17,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.errors import ConfigError, TLPotWarning
-from tlpot.numbers import counted
+from tlpot.numbers import Floats, counted
 
 LARGEST_WEIGHT = 20.0
 """Times the mean; a few structures that decide everything are worse than a bias."""
@@ -103,13 +102,13 @@ class DensityRatio:
             domains cannot be told apart, 1 if they have nothing in common.
     """
 
-    weights: NDArray[np.float64]
+    weights: Floats
     effective: float
     told_apart: float
 
 
 def density_ratio(
-    source: NDArray[np.float64], target: NDArray[np.float64], *, seed: int = 0, quiet: bool = False
+    source: Floats, target: Floats, *, seed: int = 0, quiet: bool = False
 ) -> DensityRatio:
     """Estimates target density / source density at the source structures by logistic regression.
 
@@ -166,7 +165,7 @@ def density_ratio(
     )
 
 
-def aligned(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+def aligned(source: Floats, target: Floats) -> Floats:
     """Returns source features with the mean and covariance of the target, [n_source, n_features].
 
     (x − μ_s) C_s^(−1/2) C_t^(1/2) + μ_t with C + 1 of features that have the source's spread as
@@ -181,7 +180,7 @@ def aligned(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray
     own, other = (np.cov(rows.T).reshape(rows.shape[1], -1) for rows in (x, y))
     one = np.eye(len(own))
     moved = (x - x.mean(axis=0)) @ _power(own + one, -0.5) @ _power(other + one, 0.5)
-    kept: NDArray[np.float64] = np.where(
+    kept: Floats = np.where(
         np.isfinite(spread),
         (moved + y.mean(axis=0)) * np.where(np.isfinite(spread), spread, 0.0),
         source,
@@ -189,9 +188,7 @@ def aligned(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray
     return kept
 
 
-def matched(
-    source: NDArray[np.float64], target: NDArray[np.float64], *, seed: int = 0
-) -> NDArray[np.float64]:
+def matched(source: Floats, target: Floats, *, seed: int = 0) -> Floats:
     """Returns source features, each shifted and stretched, with the least MMD from the target.
 
     Unlike `aligned` it looks at whole distributions and not at two moments, so that a few
@@ -227,9 +224,7 @@ def matched(
     return moved
 
 
-def discrepancy(
-    source: NDArray[np.float64], target: NDArray[np.float64], *, seed: int = 0
-) -> float:
+def discrepancy(source: Floats, target: Floats, *, seed: int = 0) -> float:
     """Returns the squared MMD of two sets of rows, in units of their joint spread; 0 if alike.
 
     The mean over Gaussian kernels of some widths about the median distance.
@@ -281,22 +276,22 @@ def _median_width(rows: Tensor) -> float:
     return max(float(torch.pdist(rows).median()), 1e-12)
 
 
-def _some(rows: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+def _some(rows: Floats, seed: int) -> Floats:
     order = np.random.default_rng([seed, 13]).permutation(len(rows))
     return np.ascontiguousarray(rows[order[:_ROWS]])
 
 
-def _power(matrix: NDArray[np.float64], power: float) -> NDArray[np.float64]:
+def _power(matrix: Floats, power: float) -> Floats:
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * values**power) @ vectors.T
 
 
-def _spread(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+def _spread(rows: Floats) -> Floats:
     """Returns standard deviations, infinite for a feature that does not vary."""
     spread = rows.std(axis=0)
     varies = spread > 1e-9 * np.maximum(np.abs(rows).max(axis=0), 1e-300)
     return np.where(varies, spread, np.inf)
 
 
-def _standardised(rows: NDArray[np.float64], by: NDArray[np.float64]) -> NDArray[np.float64]:
+def _standardised(rows: Floats, by: Floats) -> Floats:
     return (rows - by.mean(axis=0)) / _spread(by)

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tlpot.config import LATER, check_least
@@ -17,6 +16,7 @@ from tlpot.data import Dataset
 from tlpot.errors import ConfigError
 from tlpot.evaluation import evaluated, system_batches
 from tlpot.models import Potential
+from tlpot.numbers import Ints
 from tlpot.transfer.pseudo_labels import bare_structures
 from tlpot.transfer.strategy import (
     SMALL_RATE,
@@ -74,7 +74,7 @@ def fisher_information(
     potential: Potential,
     level: str,
     dataset: Dataset,
-    indices: NDArray[np.int64],
+    indices: Ints,
     *,
     names: Iterable[str],
     samples: int,

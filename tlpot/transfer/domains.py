@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tlpot.energy import layout_of
@@ -21,6 +20,7 @@ from tlpot.evaluation import system_features
 from tlpot.graph import join_graphs
 from tlpot.models import KNOWN, LevelPotential, Potential, TrainedModel, pooled_rows
 from tlpot.neighbors import Neighbors, neighbor_list
+from tlpot.numbers import Floats
 from tlpot.system import System
 from tlpot.transfer.adaptation import (
     check_enough,
@@ -49,7 +49,7 @@ class TrainingAdaptation:
         notes: tells how alike the domains were, and are to a trained model.
     """
 
-    weights: NDArray[np.float64] | None
+    weights: Floats | None
     penalty: Penalty | None
     notes: Callable[[TrainedModel], Mapping[str, float]]
 

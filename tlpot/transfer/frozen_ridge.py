@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.config import check_least
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import CorrectionInfo, EngineBackbone, LinearCorrection, Potential
+from tlpot.numbers import Ints
 from tlpot.transfer.residuals import Frozen, floored, residuals
 from tlpot.transfer.ridge import Moments, assign_folds, fit_ridge, normal_equations
 from tlpot.transfer.strategy import TransferContext
@@ -159,7 +159,7 @@ class FrozenRidge(Frozen):
         return labelled and self.forces is not False
 
 
-def training_folds(context: TransferContext, n_folds: int, by: GroupBy) -> NDArray[np.int64]:
+def training_folds(context: TransferContext, n_folds: int, by: GroupBy) -> Ints:
     """Returns the fold of each training frame.
 
     Raises:

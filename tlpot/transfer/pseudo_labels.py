@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 
 from tlpot.data import (
     Dataset,
@@ -28,7 +27,7 @@ from tlpot.data import (
 from tlpot.errors import DataError, UnknownElementError, UnknownLevelError
 from tlpot.evaluation import evaluated
 from tlpot.models import Potential, to_bytes
-from tlpot.numbers import counted
+from tlpot.numbers import Floats, Ints, counted
 from tlpot.structures import read_all
 from tlpot.system import System
 from tlpot.transfer.strategy import TransferContext
@@ -38,7 +37,7 @@ def low_values(
     potential: Potential,
     level: str,
     dataset: Dataset,
-    indices: NDArray[np.int64],
+    indices: Ints,
     high: str,
 ) -> LowValues:
     """Evaluates a potential where another level has labels.
@@ -56,8 +55,8 @@ def low_values(
     """
     n = len(dataset)
     energies = np.full(n, np.nan)
-    forces: list[NDArray[np.float64] | None] = [None] * n
-    stresses: list[NDArray[np.float64] | None] = [None] * n
+    forces: list[Floats | None] = [None] * n
+    stresses: list[Floats | None] = [None] * n
     kinds: tuple[LabelKind, LabelKind] = ("forces", "stress")
     has_forces, has_stress = (dataset.labelled(high, kind) for kind in kinds)
     model = potential.at(level)
@@ -101,9 +100,7 @@ def low_values(
     )
 
 
-def pseudo_labels(
-    parent: Potential, level: str, dataset: Dataset, indices: NDArray[np.int64]
-) -> list[Labels]:
+def pseudo_labels(parent: Potential, level: str, dataset: Dataset, indices: Ints) -> list[Labels]:
     """Returns the parent's energies and forces, or values of a property, one `Labels` for each.
 
     Args:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.config import LATER, check_least
 from tlpot.data import Dataset, DatasetWithLabels, JoinedDataset
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import Potential, level_parameters
+from tlpot.numbers import Ints
 from tlpot.transfer.pseudo_labels import labelled_by_parent, pseudo_labels
 from tlpot.transfer.strategy import (
     SMALL_RATE,
@@ -164,7 +164,7 @@ class Replay(Strategy):
             n_others=min(len(frames), mixed_in(len(split.train), 0.5)),
         )
 
-    def _chosen(self, old: Dataset, context: TransferContext) -> NDArray[np.int64]:
+    def _chosen(self, old: Dataset, context: TransferContext) -> Ints:
         order = source_frames(old, context)
         n = len(order) if self.frames is None else self.frames
         if n > len(order):

@@ -9,7 +9,6 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from tlpot.data import Dataset, evaluation_batches
 from tlpot.errors import ConfigError, MissingExtraError
@@ -24,6 +23,7 @@ from tlpot.models import (
     check_blocks,
     same_readout,
 )
+from tlpot.numbers import Floats, Ints
 from tlpot.transfer.adaptation import (
     Adaptation,
     aligned,
@@ -57,8 +57,8 @@ class Residuals:
 
     blocks: tuple[str, ...]
     pooled: PooledFeatures
-    targets: NDArray[np.float64]
-    weights: NDArray[np.float64] | None = None
+    targets: Floats
+    weights: Floats | None = None
     notes: Mapping[str, float] = field(default_factory=dict)
     of_property: bool = False
 
@@ -121,11 +121,11 @@ def _adapted(
 def missing_energies(
     model: LevelPotential,
     dataset: Dataset,
-    indices: NDArray[np.int64],
+    indices: Ints,
     level: str,
     *,
     batch_size: int = 64,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Returns label − energy of the model for each frame, eV; NaN without a label."""
     order = np.argsort(dataset.sizes[indices], kind="stable")
     parts = []
@@ -138,9 +138,7 @@ def missing_energies(
     return torch.cat(parts).numpy()[np.argsort(order)]
 
 
-def floored(
-    scale: NDArray[np.float64], potential: Potential, blocks: tuple[str, ...]
-) -> NDArray[np.float64]:
+def floored(scale: Floats, potential: Potential, blocks: tuple[str, ...]) -> Floats:
     """Returns what features are divided by; for those of an engine no less than a share of the rms.
 
     They have one unit. Many hardly vary over few training frames, as where a kind of neighbour is

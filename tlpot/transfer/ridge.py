@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.data import Batch, Dataset, evaluation_batches
 from tlpot.errors import DataError
 from tlpot.evaluation import evaluated
 from tlpot.models import LevelPotential, pooled_rows
+from tlpot.numbers import Floats, Ints
 
 GRID = np.logspace(-12, 6, 37)
 """Strengths λ that are tried, as multiples of the mean diagonal of Σ x xᵀ; the last is nothing."""
@@ -34,8 +34,8 @@ class Moments:
         square: Σ v y².
     """
 
-    gram: NDArray[np.float64]
-    cross: NDArray[np.float64]
+    gram: Floats
+    cross: Floats
     square: float
 
     @classmethod
@@ -46,9 +46,9 @@ class Moments:
     @classmethod
     def of(
         cls,
-        rows: NDArray[np.float64],
-        targets: NDArray[np.float64],
-        weights: NDArray[np.float64] | float = 1.0,
+        rows: Floats,
+        targets: Floats,
+        weights: Floats | float = 1.0,
     ) -> Moments:
         """Returns the sums over rows [n_rows, n] with targets [n_rows] and weights [n_rows]."""
         root = np.sqrt(np.broadcast_to(np.asarray(weights, dtype=np.float64), targets.shape))
@@ -62,7 +62,7 @@ class Moments:
             square=self.square + other.square,
         )
 
-    def divided(self, scale: NDArray[np.float64]) -> Moments:
+    def divided(self, scale: Floats) -> Moments:
         """Returns the sums for rows divided by `scale` [n]."""
         inverse = 1.0 / scale
         return Moments(
@@ -71,9 +71,7 @@ class Moments:
             square=self.square,
         )
 
-    def solve(
-        self, strengths: NDArray[np.float64], n_columns: int | None = None
-    ) -> NDArray[np.float64]:
+    def solve(self, strengths: Floats, n_columns: int | None = None) -> Floats:
         """Returns the weights for each strength, [n, n_strengths].
 
         Args:
@@ -88,7 +86,7 @@ class Moments:
         shrunk = (vectors.T @ self.cross)[:, None] / (values[:, None] + absolute)
         return vectors @ shrunk
 
-    def loss(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def loss(self, weights: Floats) -> Floats:
         """Returns Σ v (y − x·w)² for weights [n, n_strengths]."""
         fitted = np.einsum("ps,ps->s", weights, self.gram @ weights)
         return self.square - 2.0 * (self.cross @ weights) + fitted
@@ -105,7 +103,7 @@ class RidgeFit:
             regression; NaN where the strength was given.
     """
 
-    weights: NDArray[np.float64]
+    weights: Floats
     strength: float
     ratio: float
 
@@ -143,7 +141,7 @@ def fit_ridge(
     return RidgeFit(weights=weights, strength=strength, ratio=ratio)
 
 
-def assign_folds(groups: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int64]:
+def assign_folds(groups: Ints, n_folds: int, seed: int) -> Ints:
     """Puts whole groups into folds of about the same size.
 
     Args:
@@ -235,12 +233,12 @@ def missing_latent(model: LevelPotential, labels: Tensor, found: Tensor) -> Tens
 def normal_equations(
     model: LevelPotential,
     dataset: Dataset,
-    indices: NDArray[np.int64],
+    indices: Ints,
     level: str,
     blocks: tuple[str, ...],
-    folds: NDArray[np.int64],
+    folds: Ints,
     *,
-    columns: NDArray[np.int64],
+    columns: Ints,
     force_weight: float,
 ) -> list[Moments]:
     """Gathers the sums for a linear map that corrects a model's energies and forces.

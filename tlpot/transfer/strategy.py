@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tlpot.config import LATER
@@ -24,6 +23,7 @@ from tlpot.data import (
 from tlpot.errors import ConfigError, DataError, UnknownLevelError, nearest
 from tlpot.levels import difference_parts
 from tlpot.models import DeltaPotential, Potential, PropertyTarget, level_parameters
+from tlpot.numbers import Ints
 from tlpot.transfer.adaptation import Adaptation
 
 
@@ -99,7 +99,7 @@ class TrainingData:
     split: Split
     levels: tuple[str, ...]
     weights: Mapping[str, float] = field(default_factory=dict)
-    others: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    others: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     n_others: int = 0
 
 
@@ -170,7 +170,7 @@ def open_source(
     return NeutralDataset(old) if isinstance(context.dataset, NeutralDataset) else old
 
 
-def source_frames(old: Dataset, context: TransferContext) -> NDArray[np.int64]:
+def source_frames(old: Dataset, context: TransferContext) -> Ints:
     """Returns the frames of the source data with an energy at the parent's level, shuffled."""
     labelled = np.flatnonzero(old.labelled(context.source))
     return np.random.default_rng([context.seed, 3]).permutation(labelled)

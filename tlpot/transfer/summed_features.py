@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from tlpot.config import to_mapping
@@ -19,6 +18,7 @@ from tlpot.data import Dataset, evaluation_batches
 from tlpot.files import atomic_file, make_folder
 from tlpot.graph import segment_sum
 from tlpot.models import KNOWN, LevelPotential, pool_features
+from tlpot.numbers import Floats, Ints
 
 _FORMAT = "tlpot-features"
 _VERSION = 1
@@ -37,16 +37,16 @@ class PooledFeatures:
         counts: [n_frames, n_elements], atoms; 1 for a property.
     """
 
-    sums: NDArray[np.float64]
-    squares: NDArray[np.float64]
-    counts: NDArray[np.float64]
+    sums: Floats
+    squares: Floats
+    counts: Floats
 
     @property
-    def rows(self) -> NDArray[np.float64]:
+    def rows(self) -> Floats:
         """One row for each frame, [n_frames, n_elements · n_features]."""
         return self.sums.reshape(len(self.sums), -1)
 
-    def scale(self) -> NDArray[np.float64]:
+    def scale(self) -> Floats:
         """Returns the standard deviation over the atoms of each element, [n_elements, n_features].
 
         It is infinite for a feature that does not vary, or by nothing beside the others as a
@@ -64,7 +64,7 @@ class PooledFeatures:
 def pooled_features(
     model: LevelPotential,
     dataset: Dataset,
-    indices: Sequence[int] | NDArray[np.int64],
+    indices: Sequence[int] | Ints,
     blocks: Sequence[str],
     *,
     cache: Path | None = None,
@@ -127,7 +127,7 @@ def pooled_features(
 def _evaluate(
     model: LevelPotential,
     dataset: Dataset,
-    indices: NDArray[np.int64],
+    indices: Ints,
     blocks: Sequence[str],
     batch_size: int,
 ) -> PooledFeatures:
@@ -159,7 +159,7 @@ def _evaluate(
     )
 
 
-def _key(model: LevelPotential, dataset: Dataset, indices: NDArray[np.int64], block: str) -> str:
+def _key(model: LevelPotential, dataset: Dataset, indices: Ints, block: str) -> str:
     potential = model.potential
     weights = {f"backbone.{k}": v for k, v in potential.backbone.state_dict().items()}
     if block == "readout":
@@ -180,7 +180,7 @@ def _key(model: LevelPotential, dataset: Dataset, indices: NDArray[np.int64], bl
     return digest.hexdigest()
 
 
-def _digest(tensors: Mapping[str, NDArray[np.float64]]) -> str:
+def _digest(tensors: Mapping[str, Floats]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(np.ascontiguousarray(tensors[name], dtype="<f8").tobytes())

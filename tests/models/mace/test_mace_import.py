@@ -12,7 +12,7 @@ from tlpot.energy import evaluate
 from tlpot.errors import ConfigError, ModelFileError, OutputError
 from tlpot.graph import build_graph
 from tlpot.models import import_mace, load, weights_hash
-from tlpot.models.mace.checks import check_physics
+from tlpot.models.mace.importing import check_physics
 from tlpot.system import System
 
 HERE = Path(__file__).parent

@@ -8,7 +8,12 @@ if TYPE_CHECKING:
     from tlpot.models.mace.architecture import MaceArchitecture
     from tlpot.models.mace.backbone import MaceBackbone, MaceRepulsion
     from tlpot.models.mace.importing import MaceImport, import_mace
-    from tlpot.models.mace.layers import ElementMap, ElementMaps, MaceInteraction
-    from tlpot.models.mace.nonlinear import NonlinearInteraction, PairNetwork
+    from tlpot.models.mace.layers import (
+        ElementMap,
+        ElementMaps,
+        MaceInteraction,
+        NonlinearInteraction,
+        PairNetwork,
+    )
 
 __getattr__ = lazy_exports(__name__)

@@ -11,8 +11,12 @@ from torch import Tensor, nn
 from tlpot.graph import AtomGraph, segment_sum
 from tlpot.kernels import Kernels
 from tlpot.models.mace.architecture import DistanceTransform, MaceArchitecture, PairRepulsion
-from tlpot.models.mace.layers import ElementOrder, MaceInteraction
-from tlpot.models.mace.nonlinear import NonlinearInteraction, StateEmbeddings
+from tlpot.models.mace.layers import (
+    ElementOrder,
+    MaceInteraction,
+    NonlinearInteraction,
+    StateEmbeddings,
+)
 from tlpot.nn import DoubleBuffer, EdgeEmbedding, Edges, Kept, envelope
 
 

@@ -16,11 +16,11 @@ from tlpot.errors import ModelFileError
 from tlpot.models.mace.architecture import MaceArchitecture
 from tlpot.models.mace.archive import Module
 from tlpot.models.mace.backbone import MaceBackbone
-from tlpot.models.mace.layers import ElementMaps, MaceInteraction
-from tlpot.models.mace.nonlinear import NonlinearInteraction, PairNetwork
+from tlpot.models.mace.layers import ElementMaps, MaceInteraction, NonlinearInteraction, PairNetwork
 from tlpot.nn import SILU_SCALE, Readout, SymmetricProduct, product_basis
+from tlpot.numbers import Floats
 
-Array = NDArray[np.float64]
+Array = Floats
 
 MACE_SILU = 1.6791767923989418
 """By which e3nn multiplies SiLU: its second moment for normal input is then one."""

@@ -1,4 +1,4 @@
-"""Molecules by SMILES through RDKit: bonds with their orders, charges, and conformers by ETKDG."""
+"""Molecules by SMILES through RDKit, with conformers by ETKDG, and from MDL files, SDF and MOL."""
 
 from __future__ import annotations
 
@@ -9,15 +9,104 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
+from ase.data import atomic_numbers
 
-from tlpot.errors import ConfigError, GeometryError, MissingExtraError
+from tlpot.errors import ConfigError, DataError, GeometryError, MissingExtraError
+from tlpot.numbers import Floats, Ints, counted
+from tlpot.structures.proteins import NOTES
 from tlpot.system import stated_charge_of
 from tlpot.topology import MolecularGraph
+
+ENDINGS = (".sdf", ".mol", ".sd")
+_END = "$$$$"
+_CODES = {0: 0, 1: 3, 2: 2, 3: 1, 4: 0, 5: -1, 6: -2, 7: -3}
+"""Charges by the code of the atom block; 4 is a doublet radical."""
+_FIELD = re.compile(r">.*<([^>]+)>")
+_SPINS = {0: 0, 1: 0, 2: 1, 3: 2}
+"""Unpaired electrons by the code of ``M  RAD``: none, singlet, doublet, triplet."""
+
+
+def read_sdf(path: Path) -> list[Atoms]:
+    """Returns the molecules of a file in the layout V2000 (doi:10.1021/ci00007a012).
+
+    ``info`` has ``charge`` where the atoms' charges add up to another than zero, and ``spin``
+    where radicals are stated. Data fields are named in the notes and not read.
+
+    Raises:
+        DataError: no such file, no records, V3000, damaged, or atoms without an element.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error})") from error
+    records: list[list[str]] = [[]]
+    for line in lines:
+        if line.startswith(_END):
+            records.append([])
+        else:
+            records[-1].append(line)
+    found = [_from_record(record, f"{path}, record {k}") for k, record in enumerate(records) if
+             any(line.strip() for line in record)]  # fmt: skip
+    if not found:
+        raise DataError(f"{path} holds no molecules")
+    return found
+
+
+def _from_record(lines: list[str], where: str) -> Atoms:
+    head = lines[3] if len(lines) > 3 else ""
+    if "V3000" in head:
+        raise DataError(f"{where} is of the layout V3000, which is not read; write it as V2000")
+    try:
+        n_atoms, n_bonds = int(head[:3]), int(head[3:6])
+        rows = lines[4 : 4 + n_atoms]
+        if len(rows) < n_atoms or len(lines) < 4 + n_atoms + n_bonds:
+            raise ValueError(f"{counted(n_atoms, 'atom')} announced, the record ends before")
+        symbols = [row[31:34].strip() for row in rows]
+        positions = [[float(row[k : k + 10]) for k in (0, 10, 20)] for row in rows]
+        charges = [_CODES[int(row[36:39].strip() or 0)] for row in rows]
+        unpaired = [int((row[36:39].strip() or "0") == "4") for row in rows]
+        stated = _properties(lines[4 + n_atoms + n_bonds :])
+    except (ValueError, KeyError, IndexError) as error:
+        raise DataError(f"{where} is no molecule of an SDF file ({error})") from error
+    symbols = ["H" if symbol in ("D", "T") else symbol for symbol in symbols]
+    unknown = [symbol for symbol in symbols if symbol not in atomic_numbers]
+    if unknown:
+        raise DataError(f"{where}: {unknown[0]!r} is no element")
+    if stated["CHG"] or stated["RAD"]:  # which replace what the atom block says
+        charges, unpaired = [0] * n_atoms, [0] * n_atoms
+        for key, values, codes in (("CHG", charges, None), ("RAD", unpaired, _SPINS)):
+            for atom, value in stated[key].items():
+                if not 0 < atom <= n_atoms:
+                    raise DataError(f"{where}: M  {key} names atom {atom} of {n_atoms}")
+                values[atom - 1] = value if codes is None else codes[value]
+    atoms = Atoms(symbols, positions)
+    if sum(charges):
+        atoms.info["charge"] = sum(charges)
+    if sum(unpaired):
+        atoms.info["spin"] = 1 + sum(unpaired)
+    fields = [name for line in lines for name in _FIELD.findall(line)]
+    if fields:
+        atoms.info[NOTES] = f"data fields not read: {', '.join(dict.fromkeys(fields))}"
+    return atoms
+
+
+def _properties(lines: list[str]) -> dict[str, dict[int, int]]:
+    """Returns the values of ``M  CHG`` and ``M  RAD`` by atom, from 1."""
+    found: dict[str, dict[int, int]] = {"CHG": {}, "RAD": {}}
+    for line in lines:
+        if line.startswith("M  END"):
+            break
+        key = line[3:6]
+        if line.startswith("M  ") and key in found:
+            numbers = [int(word) for word in line[9:].split()]
+            found[key].update(zip(numbers[::2], numbers[1::2], strict=True))
+    return found
+
 
 SMILES = "smiles"
 """The key of ``atoms.info``, and the attribute of a group, with the SMILES of a structure whose
@@ -71,7 +160,7 @@ def smiles_atoms(smiles: str, seed: int = 0) -> Atoms:
     return atoms
 
 
-def bonds_of(molecule: Any) -> NDArray[np.int64]:
+def bonds_of(molecule: Any) -> Ints:
     """Returns the bonds of an RDKit molecule, [n_bonds, 2], the smaller index first, sorted."""
     pairs = [sorted((b.GetBeginAtomIdx(), b.GetEndAtomIdx())) for b in molecule.GetBonds()]
     return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
@@ -101,9 +190,7 @@ def rdkit_molecule(atoms: Atoms) -> Any:
     return _perceived(Chem, graph, atoms.positions, stated_charge_of(atoms).charge or 0)
 
 
-def conformers(
-    atoms: Atoms, count: int, seed: int, *, molecule: Any = None
-) -> list[NDArray[np.float64]]:
+def conformers(atoms: Atoms, count: int, seed: int, *, molecule: Any = None) -> list[Floats]:
     """Returns different conformers by ETKDG (doi:10.1021/acs.jcim.5b00654), [n_atoms, 3] each, Å.
 
     One in seven is made without knowledge of torsions and with amides of either kind. Where MMFF94
@@ -124,14 +211,14 @@ def conformers(
     return _embedded(found, count, seed, name)
 
 
-def _embedded(molecule: Any, count: int, seed: int, name: str) -> list[NDArray[np.float64]]:
+def _embedded(molecule: Any, count: int, seed: int, name: str) -> list[Floats]:
     geometry = importlib.import_module("rdkit.Chem.rdDistGeom")
     fields = importlib.import_module("rdkit.Chem.rdForceFieldHelpers")
     free = count // _FREE
     known = geometry.ETKDGv3()
     plain = geometry.EmbedParameters()
     plain.forceTransAmides = False
-    rough: list[NDArray[np.float64]] = []
+    rough: list[Floats] = []
     with _quiet():
         for parameters, n in ((known, count - free), (plain, free)):
             if not n:
@@ -152,10 +239,10 @@ def _embedded(molecule: Any, count: int, seed: int, name: str) -> list[NDArray[n
     return _different(rough)
 
 
-def _different(rough: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+def _different(rough: list[Floats]) -> list[Floats]:
     first, second = np.triu_indices(len(rough[0]), 1)
-    kept: list[NDArray[np.float64]] = []
-    known: list[NDArray[np.float64]] = []
+    kept: list[Floats] = []
+    known: list[Floats] = []
     for positions in rough:
         lengths = np.sort(np.linalg.norm(positions[first] - positions[second], axis=1))
         if all(np.abs(lengths - other).max(initial=0.0) > _SAME for other in known):
@@ -189,9 +276,7 @@ def _fits(molecule: Any, graph: MolecularGraph) -> bool:
     return numbers == graph.numbers.tolist() and np.array_equal(bonds_of(molecule), graph.bonds)
 
 
-def _perceived(
-    Chem: Any, graph: MolecularGraph, positions: NDArray[np.float64], charge: int
-) -> Any:
+def _perceived(Chem: Any, graph: MolecularGraph, positions: Floats, charge: int) -> Any:
     perception = importlib.import_module("rdkit.Chem.rdDetermineBonds")
     editable = Chem.RWMol()
     for z in graph.numbers.tolist():
