@@ -89,6 +89,7 @@ if TYPE_CHECKING:
         default_by,
         fingerprint,
         kept_kinds,
+        kept_together,
         reduced_formula,
     )
     from tlpot.data.store import MemoryStore, Section
