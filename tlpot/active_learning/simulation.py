@@ -124,7 +124,9 @@ class SimulatedCampaign(Result):
         if self.better:
             return f"better than random choice by {said}"
         if n == 1:
-            return f"beside random choice: {said}; one seed says nothing of chance, take more (seeds)"
+            return (
+                f"beside random choice: {said}; one seed says nothing of chance, take more (seeds)"
+            )
         low, high = self.interval
         said += f" (95 % interval {low:.2g} to {high:.2g})"
         if gain > 0:
