@@ -198,7 +198,8 @@ def test_intervals_of_a_process_hold_with_few_labels_of_many_elements(folder):
     """The composition was fitted to the same labels: 95 % intervals held a third of the others."""
     pytest.importorskip("sklearn")
     rng = np.random.default_rng(0)
-    metals, anions = "Li Na K Rb Cs Ag Cu Mg Ca Sr Ba Zn Cd".split(), "F Cl Br I O S Se Te".split()
+    metals = ("Li", "Na", "K", "Rb", "Cs", "Ag", "Cu", "Mg", "Ca", "Sr", "Ba", "Zn", "Cd")
+    anions = ("F", "Cl", "Br", "I", "O", "S", "Se", "Te")
     frames = []
     for _ in range(160):
         atoms = bulk(f"{rng.choice(metals)}{rng.choice(anions)}", "rocksalt", a=rng.uniform(4.5, 6))
