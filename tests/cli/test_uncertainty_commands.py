@@ -3,11 +3,13 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from tlpot.cli import main
-from tlpot.data import make_split, open_dataset
+from tlpot.data import Split, make_split, open_dataset
+from tlpot.jobs.data_sources import held_out_hash
 from tlpot.models import LIBRARY, Ensemble, ModelCard, load, load_potential, save
 
 pytestmark = pytest.mark.train
@@ -215,3 +217,30 @@ def test_members_of_other_subsets_are_joined_and_those_without_a_record_named(
     assert "warning" not in capsys.readouterr().err
     assert main(["ensemble", one, other, members[2], *command, "--overwrite"]) == 0
     assert f"warning: {members[2]}: the card does not say" in capsys.readouterr().err
+
+
+@pytest.mark.fault
+def test_another_fold_of_as_many_frames_is_not_the_split_of_the_training(folder, tmp_path, capsys):
+    """Folds made by hand agree in name, seed and sizes, and hold out what was trained on."""
+    dataset = open_dataset([DATA], level=DFT)
+    folds = np.array_split(np.random.default_rng(0).permutation(300), 5)
+    files, splits = [], []
+    for k in range(2):
+        held = np.sort(folds[k])
+        rest = np.setdiff1d(np.arange(300), held)
+        splits.append(
+            Split(train=rest, validation=held, test=held[:0], by="fold", seed=0,
+                  content_hash=dataset.content_hash)
+        )  # fmt: skip
+    said = {"by": "fold", "seed": 0, "validation": 60, "test": 0,
+            "held_out": held_out_hash(splits[0])}  # fmt: skip
+    files = [
+        recorded(folder, tmp_path, content_hash=dataset.content_hash, **said, train=240 - k)
+        for k in range(2)
+    ]
+    for k, expected in ((0, 0), (1, 2)):
+        splits[k].save(tmp_path / f"fold{k}.json")
+        command = ["ensemble", *files, "-o", str(tmp_path / f"o{k}.safetensors"), "--level", DFT]
+        command += ["--calibrate", DATA, "--split", str(tmp_path / f"fold{k}.json")]
+        assert main([*command, "--device", "cpu"]) == expected
+    assert "trained with (other frames)" in capsys.readouterr().err

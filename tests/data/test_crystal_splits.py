@@ -15,6 +15,7 @@ from tlpot.errors import ConfigError, DataError
 from tlpot.jobs.data_sources import SplitSettings
 
 METALS, ANIONS = ("Li", "Na", "K", "Rb", "Cs", "Ag"), ("F", "Cl", "Br", "I")
+METALS_IN_ORDER = sorted(METALS)
 ALL_BY = ["formula", "prototype", "composition"]
 
 
@@ -163,7 +164,17 @@ def test_what_belongs_together_is_known_for_frames_without_labels(dataset):
     np.testing.assert_array_equal(kinds, kept_kinds(dataset, "element Cs, validation by formula"))
     np.testing.assert_array_equal(kept_kinds(dataset, "molecule"), dataset.group_idx)
     assert kept_kinds(dataset, "random") is None
-    assert kept_kinds(dataset, "key metal") is None
+
+
+@pytest.mark.fault
+def test_what_belongs_together_by_an_array_is_known_for_frames_without_labels(dataset):
+    """Folds of `auto`, and the other levels of `multihead`, had held-out sources in training."""
+    metals = dataset.column("metal")
+    kinds = kept_kinds(dataset, "key metal")
+    assert {(kind, metal) for kind, metal in zip(kinds.tolist(), metals, strict=True)} == {
+        (METALS_IN_ORDER.index(metal), metal) for metal in METALS
+    }
+    assert kept_kinds(dataset, "source") is None  # which the file does not have
 
 
 def _with_energy(atoms, **info):

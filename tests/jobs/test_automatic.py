@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
 from needs import needs
 from shipped_levels import DFT
 
+from tlpot.data import kept_kinds, make_split, open_dataset
 from tlpot.errors import ConfigError
 from tlpot.jobs import choose_strategy, finetune, finetune_config, trial_errors
 from tlpot.jobs import strategy_choice as automatic
@@ -126,3 +128,18 @@ def test_a_candidate_that_cannot_be_compared_is_refused(settings):
     section = {**AUTO, "candidates": ["frozen-forest"]}
     with pytest.raises(ConfigError, match="'frozen-forest' has no forces_mae"):
         choose({**settings, "level": DFT, "strategy": section})
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("by", ["trajectory", "random"])
+def test_folds_keep_together_what_the_split_does(by):
+    """Runs, and structures that are there twice, were in training and test of the same trial."""
+    frames = []
+    for k in range(36):
+        places = np.random.default_rng(k % 18).normal(size=(3, 3)) * 3.0
+        frames.append(Atoms("OH2", places, info={"energy": float(k), "trajectory": f"run{k % 6}"}))
+    dataset = open_dataset(frames, level="dft")
+    split = make_split(dataset, by=by, validation=6, test=6)
+    whole = kept_kinds(dataset, by) if by == "trajectory" else np.arange(36) % 18
+    owners = [set(whole[part].tolist()) for part in automatic._folds(dataset, split, 3)]
+    assert sum(map(len, owners)) == len(set.union(*owners))

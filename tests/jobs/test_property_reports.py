@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 from toy_crystals import MODEL, SPLIT, crystals, write_toy
 
 import tlpot
 from tlpot.cli import main
-from tlpot.data import evaluation_batches
+from tlpot.data import Split, evaluation_batches, open_dataset
 from tlpot.errors import ConfigError
 from tlpot.evaluation import PropertyReport
 from tlpot.evaluation.property_errors import interval_coverage
@@ -190,3 +191,34 @@ def test_a_calculator_says_how_sure_it_is_of_a_property(process, parent):
     assert atoms.calc.results["hardness@cheap"] == pytest.approx(found.energy[0], rel=1e-5)
     bare = tlpot.TLPotCalculator(parent, device="cpu")
     assert "hardness@cheap_std" not in bare.implemented_properties
+
+
+@pytest.mark.fault
+def test_intervals_of_a_process_hold_with_few_labels_of_many_elements(folder):
+    """The composition was fitted to the same labels: 95 % intervals held a third of the others."""
+    pytest.importorskip("sklearn")
+    rng = np.random.default_rng(0)
+    metals = ("Li", "Na", "K", "Rb", "Cs", "Ag", "Cu", "Mg", "Ca", "Sr", "Ba", "Zn", "Cd")
+    anions = ("F", "Cl", "Br", "I", "O", "S", "Se", "Te")
+    frames = []
+    for _ in range(160):
+        atoms = bulk(f"{rng.choice(metals)}{rng.choice(anions)}", "rocksalt", a=rng.uniform(4.5, 6))
+        atoms.info["value"] = float(atoms.numbers.mean() / 10 + rng.normal())
+        frames.append(atoms)
+    dataset = open_dataset(frames, keys={"hardness@dft": "value, GPa, intensive"})
+    held = {50: [], 90: []}
+    for seed in range(2):
+        order = np.random.default_rng(seed).permutation(160)
+        split = Split(
+            train=np.sort(order[:24]), validation=np.sort(order[24:32]), test=np.sort(order[32:]),
+            by="hand", seed=seed, content_hash=dataset.content_hash,
+        )  # fmt: skip
+        model = tlpot.finetune(
+            "tlpot-gap-pbe", dataset, level="hardness@dft", split=split, strategy="frozen-gp",
+            output=folder / "few.safetensors", overwrite=True, **QUIET,
+        ).output  # fmt: skip
+        found = tlpot.evaluate(model, dataset, level="hardness@dft", split=split, device="cpu")
+        held[50].append(found.errors.intervals.found[0])
+        held[90].append(found.errors.intervals.found[2])
+    assert 0.35 < np.mean(held[50]) < 0.85
+    assert np.mean(held[90]) > 0.8

@@ -128,3 +128,27 @@ def test_an_error_that_one_strategy_lacks_is_shown_for_the_others(tmp_path):
 def test_seeds_that_differ_by_rounding_have_no_spread():
     assert relative_spread([46.69, 46.69 * (1 + 2e-16), 46.69]) == 0.0
     assert relative_spread([1.0, 1.1]) == pytest.approx(0.0697, abs=1e-3)
+
+
+@pytest.mark.fault
+def test_what_may_be_chance_is_no_negative_transfer():
+    """Two strategies of one law, 20 % of scatter: each was NEGATIVE TRANSFER at some size."""
+    claimed, worse = 0, 0
+    for seed in range(40):
+        lines = [
+            synthetic_series(name, scratch, sizes=(10, 20, 50), spread=0.2, seed=2 * seed + k)
+            for k, name in enumerate(("scratch", "full"))
+        ]
+        text = analyse(synthetic_curve(*lines), "energy_mae").text()
+        claimed += "NEGATIVE TRANSFER" in text
+        worse += "which may be chance, by the scatter of the seeds" in text
+    assert claimed <= 8  # of the three sizes each by 2.5 % at most
+    assert worse > 20
+    lines = [synthetic_series("scratch", full), synthetic_series("full", scratch, seed=1)]
+    text = analyse(synthetic_curve(*lines), "energy_mae").text()
+    assert "NEGATIVE TRANSFER: full is worse than scratch with 10, 20, 50, 100, 200, 500" in text
+    assert "may be chance" not in text
+    lines = [synthetic_series(n, law, seeds=1) for n, law in (("scratch", full), ("full", scratch))]
+    text = analyse(synthetic_curve(*lines), "energy_mae").text()
+    assert "one seed cannot say whether it is chance" in text
+    assert "NEGATIVE TRANSFER" not in text

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 ARMS = ("active", "random")
 ROUNDS = "rounds"
 """Folder of the results, whose names are hashes of all that a round depends on."""
-_CLEAR = 2.0
-"""Standard errors that a difference from random choice must have."""
+_CONFIDENCE = 0.95
+"""Of the interval of the difference from random choice, which must be above zero."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -87,10 +87,24 @@ class SimulatedCampaign(Result):
         return float(each.mean()), error
 
     @property
+    def interval(self) -> tuple[float, float]:
+        """Ends of the 95 % interval of the advantage over the seeds, by Student's t.
+
+        Infinite for one seed, which says nothing of chance.
+        """
+        gain, error = self.advantage
+        n = len(self.mae["active"])
+        if n < 2:
+            return -math.inf, math.inf
+        from scipy.special import stdtrit
+
+        width = float(stdtrit(n - 1, 0.5 * (1.0 + _CONFIDENCE))) * error
+        return gain - width, gain + width
+
+    @property
     def better(self) -> bool:
         """Whether active choice was better than random choice, beyond the chance of the seeds."""
-        gain, error = self.advantage
-        return gain > 0 and not gain <= _CLEAR * error
+        return self.interval[0] > 0
 
     def verdict(self) -> str:
         """Says whether it was worth it."""
@@ -99,11 +113,17 @@ class SimulatedCampaign(Result):
         n = len(self.mae["active"])
         spread = f" ± {error:.2g}" if n > 1 else ""
         said = f"{gain:+.3g}{spread} {unit} on average over the rounds, {counted(n, 'seed')}"
-        if n == 1:
-            said += "; one seed says nothing of chance, take three (seeds)"
         if self.better:
             return f"better than random choice by {said}"
-        return f"NO BETTER THAN RANDOM CHOICE: {said} (2 standard errors are asked for)"
+        if n == 1:
+            return (
+                f"beside random choice: {said}; one seed says nothing of chance, take more (seeds)"
+            )
+        low, high = self.interval
+        said += f" (95 % interval {low:.2g} to {high:.2g})"
+        if gain > 0:
+            return f"NOT SURELY BETTER THAN RANDOM CHOICE: {said}; more seeds tell"
+        return f"NO BETTER THAN RANDOM CHOICE: {said}"
 
     def order_words(self) -> list[str]:
         """Returns a sentence for each order of a guess that finds as much, without learning."""

@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from tlpot.data.proteins import ProteinAssembly, add_assembly, add_protein, assembled
     from tlpot.data.spec import DataSpec, LevelSpec, SpecSource, UnitSpec, load_spec
     from tlpot.data.split import DEFAULT_SHARE, FrameOrder, Share, make_split
-    from tlpot.data.split_coverage import lacking_elements
+    from tlpot.data.split_coverage import lacking_elements, renamed_molecules
     from tlpot.data.split_file import (
         Split,
         SplitPart,
@@ -89,6 +89,7 @@ if TYPE_CHECKING:
         default_by,
         fingerprint,
         kept_kinds,
+        kept_together,
         reduced_formula,
     )
     from tlpot.data.store import MemoryStore, Section

@@ -1,4 +1,4 @@
-"""What training must have for held-out molecules: their elements, and what fixes their energies."""
+"""What training must have for held-out molecules (elements, what fixes their energies), or not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tlpot.bond_thresholds import BONDED, RADII
 from tlpot.data.dataset import Dataset, Frame, frames_of
+
+_MOST_HELD_OUT, _MOST_TRAINING = 200, 5000
+"""Molecules that are looked at for being the same under two names."""
+_LARGEST = 300
+"""Atoms of such molecules."""
+_FEW = 0.05
+"""Share of the held-out molecules that changes no mean error, as complexes that share a proton."""
 
 
 def lacking_elements(
@@ -29,6 +37,74 @@ def lacking_elements(
         if found == missing:
             break
     return tuple(sorted(found))
+
+
+def renamed_molecules(
+    dataset: Dataset, train: NDArray[np.int64], held_out: NDArray[np.int64]
+) -> str:
+    """Says that held-out molecules are in training under other names, as conformers may be.
+
+    They have the same atoms in the same order, with the same bonds; periodic structures are not
+    looked at, and of very many molecules some.
+
+    Returns:
+        What to say; empty for nothing.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    rng = np.random.default_rng(0)
+    held, own = (
+        _some_of_each(dataset, part, most, rng)
+        for part, most in ((held_out, _MOST_HELD_OUT), (train, _MOST_TRAINING))
+    )
+    here = set(dataset.group_idx[train].tolist())
+    held = held[[int(k) not in here for k in dataset.group_idx[held]]]
+    names = dataset.group_names
+    strangers: dict[bytes, list[str]] = {}
+    for k, frame in zip(held, frames_of(dataset, held, levels=()), strict=True):
+        if (known := _bonded(frame)) is not None:
+            strangers.setdefault(known, []).append(names[dataset.group_idx[k]])
+    pairs: dict[str, str] = {}
+    if strangers:
+        for k, frame in zip(own, frames_of(dataset, own, levels=()), strict=True):
+            known = _bonded(frame)
+            for name in strangers.pop(known, []) if known is not None else []:
+                pairs[name] = names[dataset.group_idx[k]]
+            if not strangers:
+                break
+    if len(pairs) <= _FEW * len(held):
+        return ""
+    one, other = next(iter(pairs.items()))
+    return (
+        f"{len(pairs)} of {len(held)} held-out molecules have the atoms and bonds of one in "
+        f"training that is called otherwise, such as {one} and {other}, so that errors on them are "
+        "those of other conformers and not of new molecules; divide by formula (by=formula), or "
+        "name what belongs together (an array for by=key, the attribute molecule of a group)"
+    )
+
+
+def _some_of_each(
+    dataset: Dataset, frames: NDArray[np.int64], most: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Returns a frame of each molecule, of very many molecules of some."""
+    _, first = np.unique(dataset.group_idx[frames], return_index=True)
+    if len(first) > most:
+        first = rng.choice(first, most, replace=False)
+    return frames[np.sort(first)]
+
+
+def _bonded(frame: Frame) -> bytes | None:
+    """Returns atoms, charge and bonds of a molecule; None where there are no such."""
+    system = frame.system
+    if not 1 < len(system) <= _LARGEST or system.pbc.any():
+        return None
+    gaps = np.linalg.norm(system.positions[:, None] - system.positions, axis=2)
+    radii = RADII[system.atomic_numbers]
+    bonds = gaps < BONDED * (radii[:, None] + radii)
+    state = np.array([len(system), system.charge, system.spin])
+    numbers = system.atomic_numbers.astype(np.int64)
+    return state.tobytes() + numbers.tobytes() + np.packbits(bonds).tobytes()
 
 
 def tells_energies_apart(

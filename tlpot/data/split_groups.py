@@ -127,9 +127,16 @@ def kept_kinds(dataset: Dataset, by: str) -> NDArray[np.int64] | None:
 
     Args:
         dataset: all frames, with a label or not.
-        by: `Split.by`. Of elements and clusters of compositions it is the formulas.
+        by: `Split.by`. Of elements and clusters of compositions it is the formulas; of an array
+            that the file does not have (a split made by hand) nothing.
     """
     every = np.arange(len(dataset))
+    if by in ("source", "trajectory") or by.startswith("key "):
+        try:
+            column = dataset.column(by.removeprefix("key "))
+        except DataError:
+            return None
+        return np.unique(column, return_inverse=True)[1].reshape(-1)
     if by == "prototype":
         return kept_together(dataset, every, "prototype", None, 0)[1]
     if by.startswith(("formula", "element", "composition")):

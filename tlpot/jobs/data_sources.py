@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -88,6 +89,33 @@ def _record(card: ModelCard) -> Mapping[str, Any]:
     if "content_hash" in card.dataset:
         found["data"] = card.dataset["content_hash"]
     return found
+
+
+def other_split(card: ModelCard, split: Split) -> str:
+    """Says in words how a split differs from that of a training; empty if it does not.
+
+    The frames held out decide, and for cards that do not have them their numbers, and how and with
+    which seed they were divided.
+    """
+    recorded = card.dataset.get("split", {})
+    mine = {"by": split.by, "seed": split.seed, "validation": len(split.validation),
+            "test": len(split.test)}  # fmt: skip
+    trained = {key: recorded.get(key) for key in mine}
+    own = recorded.get("held_out")
+    if (mine == trained) if own is None else own == held_out_hash(split):
+        return ""
+    words = [", ".join(f"{k} {v}" for k, v in each.items()) for each in (mine, trained)]
+    if mine == trained:
+        words[1] = "other frames"
+    return f"the split ({words[0]}) is not the one that {card.name!r} was trained with ({words[1]})"
+
+
+def held_out_hash(split: Split) -> str:
+    """Returns what a card says of the frames that a split holds out, validation and test."""
+    frames = hashlib.sha256()
+    for part in (split.validation, split.test):
+        frames.update(part.astype("<i8").tobytes() + b"|")
+    return frames.hexdigest()[:16]
 
 
 def _short(value: Any) -> str:

@@ -30,6 +30,7 @@ from tlpot.data import (
     lacking_elements,
     make_split,
     open_dataset,
+    renamed_molecules,
     structures_hash,
     write_dataset,
 )
@@ -305,6 +306,8 @@ def divide(
         "elements that it was not trained on, unless it knows them by features of the elements"
     )
     found = (lacking,) if absent else ()
+    if split.by == "molecule" and (renamed := renamed_molecules(dataset, split.train, held_out)):
+        found = (*found, renamed)
     if strict and not split.by.startswith("element "):
         refuse_warnings(found)
     if output is not None:

@@ -27,7 +27,7 @@ from tlpot.energy import known_value
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
 from tlpot.evaluation import ErrorReport, Predictions, error_report, parity_figure, predict
 from tlpot.fragments import Scheme
-from tlpot.jobs.data_sources import as_trained, trained_on
+from tlpot.jobs.data_sources import as_trained, other_split, trained_on
 from tlpot.jobs.datasets import DataFiles
 from tlpot.jobs.property_jobs import check_quantity
 from tlpot.levels import choose_level, difference_parts
@@ -163,6 +163,8 @@ def evaluate_model(
     notes = () if seen is dataset else (_UNREAD_CHARGES,)
     if part is None:
         notes = (*notes, *_training_frames(potential, model, dataset))
+    elif foreign := foreign_split(potential, dataset, part[0], found):
+        notes = (*notes, foreign)
     if part is not None and found != part[1]:
         notes = (
             f"{split_words(part[0])} has no {part[1]} frames; these are its {found} frames",
@@ -196,6 +198,21 @@ def _training_frames(
             "test frames only",
         )
     return ()
+
+
+def foreign_split(model: TrainedModel, dataset: Dataset, split: SplitSource, part: str) -> str:
+    """Says that a split of the data of a training is not that of the training; empty if it is."""
+    if part == "train":
+        return ""
+    divided = load_split(split, dataset)
+    for card in trained_on(model, dataset):
+        if differing := other_split(card, divided):
+            return (
+                f"{differing}, so that these {part} frames may have been trained on, and their "
+                "errors say nothing about others; give the split of the training "
+                "(MODEL.run/split.json)"
+            )
+    return ""
 
 
 def open_model(

@@ -36,7 +36,7 @@ from tlpot.evaluation import (
     worse_words,
 )
 from tlpot.files import check_replaced, make_folder, write_text
-from tlpot.jobs.data_sources import source_hashes
+from tlpot.jobs.data_sources import held_out_hash, source_hashes
 from tlpot.jobs.property_jobs import level_baselines
 from tlpot.jobs.training_job import (
     Job,
@@ -260,7 +260,7 @@ def fit(
             **({"structures": structures} if structures else {}),
             "split": {"by": split.by, "seed": split.seed, "train": len(given.train),
                       "validation": len(split.validation), "test": len(split.test),
-                      "held_out": _hash(given.validation, given.test)[:16]},
+                      "held_out": held_out_hash(given)},
         },
         metrics={**metrics, "best_epoch": result.best_epoch, "interrupted": result.interrupted},
     )  # fmt: skip

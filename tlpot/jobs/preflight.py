@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from ase.data import chemical_symbols
 
-from tlpot.data import Dataset, label_problems, lacking_elements, with_any_label
+from tlpot.data import Dataset, label_problems, lacking_elements, renamed_molecules, with_any_label
 from tlpot.errors import DataError
 from tlpot.evaluation import error_report, predict
 from tlpot.jobs.references import References
@@ -81,6 +81,7 @@ def preflight_report(
             for part, n, m in zip(_PARTS, frames, molecules, strict=True)
         ),
         f"  divided {split.way}, seed {split.seed}{_one_molecule(job)}",
+        *_renamed(job),
         *_others(job),
     ]
     for name, found in references.items():
@@ -147,6 +148,15 @@ def _one_molecule(job: Job) -> str:
     if split.by != "random" or len(np.unique(job.dataset.group_idx[frames])) > 1:
         return ""
     return "; all frames are of one molecule, so nothing is known of errors for others"
+
+
+def _renamed(job: Job) -> list[str]:
+    """Says that held-out molecules are in training under other names."""
+    if job.split.by != "molecule":
+        return []
+    held_out = np.concatenate([job.split.validation, job.split.test])
+    found = renamed_molecules(job.dataset, job.split.train, held_out)
+    return [f"warning: {found}"] if found else []
 
 
 def _unlearned(job: Job, level: str, references: References) -> list[str]:

@@ -25,7 +25,7 @@ from tlpot.data import (
     stored_part,
 )
 from tlpot.energy import has_forces
-from tlpot.errors import ConfigError, DataError
+from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.evaluation import (
     LARGEST,
     PARTS,
@@ -48,7 +48,13 @@ from tlpot.evaluation import (
 )
 from tlpot.jobs.data_sources import DataSettings, as_trained
 from tlpot.jobs.engine_features import with_engine
-from tlpot.jobs.evaluate import frames_of_part, label_level, level_of, told_properties
+from tlpot.jobs.evaluate import (
+    foreign_split,
+    frames_of_part,
+    label_level,
+    level_of,
+    told_properties,
+)
 from tlpot.jobs.given_settings import ConfigSource, settings_with_data
 from tlpot.jobs.property_jobs import check_quantity, property_baselines
 from tlpot.levels import choose_level, difference_parts
@@ -350,6 +356,8 @@ def make_report(
     indices, part = frames_of_part(dataset, level, stored_part(split, config.part))
     if not len(indices):
         raise DataError(f"{dataset.path}: there are no {part} frames to look at for {level}")
+    if split is not None and (foreign := foreign_split(opened, dataset, split, part)):
+        warnings.warn(foreign, TLPotWarning, stacklevel=3)
     end = predict(model, dataset, indices, level, device=opened.device, show=show)
     if target is not None:
         return _property_report(config, opened, model, dataset, end, level, part, parent)

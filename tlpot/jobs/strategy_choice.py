@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from tlpot.config import to_mapping
-from tlpot.data import Dataset, Split, kept_kinds
+from tlpot.data import Dataset, Split, kept_kinds, kept_together
 from tlpot.errors import ConfigError
 from tlpot.files import make_folder
 from tlpot.jobs.data_sources import SplitSettings
@@ -210,11 +210,12 @@ def _folds(dataset: Dataset, split: Split, n_folds: int) -> list[Ints]:
     """Divides the training frames, as the split keeps them together if there is enough of that."""
     rng = np.random.default_rng([split.seed, 7])
     kinds = None if split.by.startswith("random") else kept_kinds(dataset, split.by)
-    groups = None if kinds is None else kinds[split.train]
-    if groups is not None and len(np.unique(groups)) >= n_folds:
-        shares = np.array_split(rng.permutation(np.unique(groups)), n_folds)
-        return [split.train[np.isin(groups, share)] for share in shares]
-    return np.array_split(rng.permutation(split.train), n_folds)
+    if kinds is not None and len(np.unique(kinds[split.train])) >= n_folds:
+        groups = kinds[split.train]
+    else:  # identical structures stay together at least
+        groups = kept_together(dataset, split.train, "random", None, split.seed)[1]
+    shares = np.array_split(rng.permutation(np.unique(groups)), n_folds)
+    return [split.train[np.isin(groups, share)] for share in shares]
 
 
 def _errors(

@@ -15,7 +15,7 @@ import torch
 from tlpot.data import Dataset, DataSource, SpecSource, Split, SplitSource, load_split
 from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.files import check_replaced, check_spared
-from tlpot.jobs.data_sources import as_trained, check_shared_split, trained_on
+from tlpot.jobs.data_sources import as_trained, check_shared_split, other_split, trained_on
 from tlpot.jobs.datasets import DataFiles
 from tlpot.jobs.engine_features import with_engine
 from tlpot.jobs.evaluate import ModelSource, label_level, open_labels, open_model
@@ -233,19 +233,11 @@ def _check_frames(model: TrainedModel, dataset: Dataset, split: Split | None) ->
                 "frames say nothing about others; give the split of its training "
                 "(--split MODEL.run/split.json), whose validation frames are used"
             )
-        mine = {"by": split.by, "seed": split.seed, "validation": len(split.validation),
-                "test": len(split.test)}  # fmt: skip
-        trained = {key: card.dataset.get("split", {}).get(key) for key in mine}
-        if mine != trained:
+        if differing := other_split(card, split):
             raise ConfigError(
-                f"the split ({_words(mine)}) is not the one that {card.name!r} was trained with "
-                f"({_words(trained)}), so its validation frames may have been trained on; give "
-                "the split of the training, and train all members of an ensemble with the same"
+                f"{differing}, so its validation frames may have been trained on; give the split "
+                "of the training, and train all members of an ensemble with the same"
             )
-
-
-def _words(split: Mapping[str, object]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in split.items())
 
 
 def _joined(texts: Sequence[str]) -> str:

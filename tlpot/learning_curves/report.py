@@ -18,7 +18,7 @@ from tlpot.learning_curves.convergence import (
     more_updates,
 )
 from tlpot.learning_curves.plan import LabelSavings, crossover, savings_of
-from tlpot.learning_curves.power_law import Law, Measured
+from tlpot.learning_curves.power_law import CONFIDENCE, Law, Measured
 from tlpot.learning_curves.record import Curve, Series, geometric, relative_spread
 from tlpot.presentation import COLOURS, Column, Result, Table, make_figure
 from tlpot.stored_results import write_json
@@ -160,12 +160,9 @@ class CurveReport(Result):
         trivial = {k: _by_size(rows) for k, rows in curve.baselines(self.quantity).items()}
         for s in curve.series:
             mine = _by_size(s.measured(self.quantity))
-            worse = [str(n) for n, error in mine.items() if n in base and error > base[n]]
-            if worse and not s.is_scratch:
-                lines.append(
-                    f"NEGATIVE TRANSFER: {s.label} is worse than scratch with {', '.join(worse)} "
-                    "labels"
-                )
+            worse = [n for n, error in mine.items() if n in base and error > base[n]]
+            if worse and curve.scratch is not None and not s.is_scratch:
+                lines += _worse_than_scratch(s, curve.scratch, self.quantity, worse)
             for name, rows in trivial.items():
                 # what is the same to rounding, as a shift is the composition, is no better
                 behind = [
@@ -324,6 +321,46 @@ def save_reports(reports: Mapping[str, CurveReport], folder: Path) -> None:
     write_json(folder / "laws.json", content)
     text = "\n\n\n".join(report.text() for report in reports.values())
     write_text(folder / "report.txt", text + "\n")
+
+
+def _worse_than_scratch(
+    series: Series, scratch: Series, quantity: str, worse: Sequence[int]
+) -> list[str]:
+    """Says where a transfer is worse than scratch, and where that may be chance.
+
+    Seeds have the same subset of the labels, so that their ratios are compared; how these scatter
+    is taken from all sizes, as three seeds of one tell little.
+    """
+    from scipy.special import stdtrit
+
+    errors = [
+        {(p.size, p.seed): p.end[quantity] for p in each.points if p.end.get(quantity, 0.0) > 0.0}
+        for each in (series, scratch)
+    ]
+    logs: dict[int, list[float]] = {}
+    for key in errors[0].keys() & errors[1].keys():
+        logs.setdefault(key[0], []).append(float(np.log(errors[0][key] / errors[1][key])))
+    freedom = sum(len(row) - 1 for row in logs.values())
+    width = np.inf
+    if freedom:
+        square = sum(len(row) * float(np.var(row)) for row in logs.values()) / freedom
+        width = float(stdtrit(freedom, 0.5 * (1.0 + CONFIDENCE))) * np.sqrt(square)
+    sure = [n for n in worse if n in logs and np.mean(logs[n]) > width / np.sqrt(len(logs[n]))]
+    unsure = [n for n in worse if n not in sure]
+    lines = []
+    if sure:
+        lines.append(
+            f"NEGATIVE TRANSFER: {series.label} is worse than scratch with "
+            f"{', '.join(map(str, sure))} labels"
+        )
+    if unsure:
+        why = "which may be chance, by the scatter of the seeds"
+        if not freedom:
+            why = "of which one seed cannot say whether it is chance; take three (--seeds 3)"
+        lines.append(
+            f"{series.label} is worse than scratch with {', '.join(map(str, unsure))} labels, {why}"
+        )
+    return lines
 
 
 def _by_size(rows: Sequence[Measured]) -> dict[int, float]:

@@ -10,10 +10,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tlpot.config import check_least
+from tlpot.data import frames_of
 from tlpot.errors import ConfigError, DataError
-from tlpot.models import KNOWN, N_KNOWN, CorrectionInfo, GaussianCorrection, Potential
+from tlpot.models import KNOWN, N_KNOWN, CorrectionInfo, GaussianCorrection, Potential, same_readout
+from tlpot.numbers import Floats
+from tlpot.training import fit_composition
 from tlpot.transfer.residuals import Frozen, floored, need_sklearn, residuals
 from tlpot.transfer.strategy import TransferContext
+
+_FOLDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +105,14 @@ class FrozenGP(Frozen):
         # leave-one-out residuals in closed form: Rasmussen and Williams, eq. 5.12
         inverse = np.linalg.inv(process.L_)
         left_out = unit * weights / (inverse**2).sum(axis=0)
+        covariance = unit**2 * (product(rows) + noise * np.eye(len(rows)))
+        square = self._widening(potential, context, seen.targets, covariance)
         fit: dict[str, Any] = {
             "on": self.on,
             "frames": len(rows),
             "length": float(product.k2.length_scale),
             **seen.fact("noise", float(1e3 * unit * noise**0.5)),
+            **({} if square == 1.0 else {"widened": float(square**0.5)}),
             **seen.fact("leave_one_out_mae", 1e3 * float(np.abs(left_out).mean())),
             **seen.fact("mean_abs_before", 1e3 * float(np.abs(seen.targets).mean())),
             **seen.notes,
@@ -117,13 +125,55 @@ class FrozenGP(Frozen):
             info,
             scale.reshape(seen.pooled.squares.shape),
             rows,
-            weights / unit,
-            unit * process.L_,
+            weights / unit / square,
+            unit * square**0.5 * process.L_,
             (
-                unit**2 * product.k1.constant_value,
+                unit**2 * square * product.k1.constant_value,
                 product.k2.length_scale,
-                unit**2 * noise,
+                unit**2 * square * noise,
             ),
         )
         potential.head(context.level).corrections.append(made)
         return potential.to(context.parent.dtype).to(context.parent.device)
+
+    def _widening(
+        self, potential: Potential, context: TransferContext, targets: Floats, covariance: Floats
+    ) -> float:
+        """Returns what the variances of a property are multiplied by, 1 or more.
+
+        The process sees what the composition leaves over of the very labels that it was fitted to,
+        which is far less than of others where there are about as many elements as labels. So
+        composition and process are fitted to four fifths of them, and the errors on the rest say
+        how wide the deviations are; predictions stay as they are.
+        """
+        target = context.targets.get(context.level)
+        n = len(targets)
+        if target is None or target.quantity.kind == "yes_no" or n < 2 * _FOLDS:
+            return 1.0
+        train, elements = context.split.train, list(potential.elements)
+        counts = np.array(
+            [
+                np.bincount(frame.system.atomic_numbers, minlength=max(elements) + 1)[elements]
+                for frame in frames_of(context.dataset, train, levels=())
+            ],
+            dtype=float,
+        )
+        if not target.quantity.extensive:
+            counts /= counts.sum(axis=1, keepdims=True)
+        own, before = potential.references(context.level), dict.fromkeys(elements, 0.0)
+        of_source = context.parent.target(context.source)
+        if self.inherits and same_readout(context.level, target, context.source, of_source):
+            before = context.parent.references(context.source)
+        shifts = np.array([own[z] - before[z] for z in elements])
+        if not shifts.any():  # nothing was fitted
+            return 1.0
+        values = targets + counts @ shifts
+        squares = np.zeros(n)
+        fold = np.random.default_rng([context.seed, 9]).permutation(n) % _FOLDS
+        for k in range(_FOLDS):
+            out, rest = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
+            left = values - counts @ fit_composition(counts[rest], values[rest]).shifts
+            gain = np.linalg.solve(covariance[np.ix_(rest, rest)], covariance[np.ix_(rest, out)])
+            variance = np.diag(covariance)[out] - (covariance[np.ix_(rest, out)] * gain).sum(axis=0)
+            squares[out] = (left[out] - gain.T @ left[rest]) ** 2 / variance
+        return max(1.0, float(squares.mean()))
