@@ -44,13 +44,13 @@ PEPTIDES = {
     ("tlpot-peptides-tiny", "gfn2-xtb", "CH3CONH2"): (-376.02848430, 1.46291501),
     ("tlpot-peptides-tiny", "ani-1ccx", "H2O"): (-2078.50170436, 0.64356678),
     ("tlpot-peptides-tiny", "ani-1ccx", "CH3CONH2"): (-5687.59544778, 0.89591400),
-    ("tlpot-peptides", "aimnet2", "H2O"): (-2081.05217377, 0.62384700),
-    ("tlpot-peptides", "aimnet2", "CH3SH"): (-11939.95244391, 0.20478028),
-    ("tlpot-peptides", "aimnet2", "CH3CONH2"): (-5696.99192351, 1.22847083),
-    ("tlpot-peptides", "gfn2-xtb", "CH3SH"): (-201.68247743, 0.50168088),
-    ("tlpot-peptides", "gfn2-xtb", "CH3CONH2"): (-376.02978799, 1.47607641),
-    ("tlpot-peptides", "ani-1ccx", "H2O"): (-2078.48820162, 0.62958709),
-    ("tlpot-peptides", "ani-1ccx", "CH3CONH2"): (-5687.60053486, 0.82562680),
+    ("tlpot-peptides", "aimnet2", "H2O"): (-2081.05262531, 0.62276125),
+    ("tlpot-peptides", "aimnet2", "CH3SH"): (-11939.95245808, 0.20504496),
+    ("tlpot-peptides", "aimnet2", "CH3CONH2"): (-5696.98410385, 1.22651062),
+    ("tlpot-peptides", "gfn2-xtb", "CH3SH"): (-201.68592764, 0.49540448),
+    ("tlpot-peptides", "gfn2-xtb", "CH3CONH2"): (-376.02439653, 1.47121587),
+    ("tlpot-peptides", "ani-1ccx", "H2O"): (-2078.49028329, 0.62294898),
+    ("tlpot-peptides", "ani-1ccx", "CH3CONH2"): (-5687.60262822, 0.81230058),
 }
 
 
