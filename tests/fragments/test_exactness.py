@@ -186,12 +186,16 @@ def test_no_pair_of_atoms_counts_more_than_once(scheme):
     assert (counts < 0.5).any()
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_a_lattice_inverts_its_order(seed):
+def random_family(seed):
     rng = np.random.default_rng(seed)
-    family = [
+    return [
         frozenset(rng.choice(12, rng.integers(1, 6), replace=False).tolist()) for _ in "abcdefg"
     ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_lattice_inverts_its_order(seed):
+    family = random_family(seed)
     found = intersection_lattice(family)
     signs = inclusion_exclusion(family)
     totals = dict.fromkeys(found.sets, 0)
@@ -212,10 +216,7 @@ def test_inclusion_and_exclusion_by_hand():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_element_of_a_random_family_counts_once(seed):
-    rng = np.random.default_rng(seed)
-    family = [
-        frozenset(rng.choice(12, rng.integers(1, 6), replace=False).tolist()) for _ in "abcdefg"
-    ]
+    family = random_family(seed)
     coefficients = inclusion_exclusion(family)
     for element in frozenset().union(*family):
         assert sum(c for units, c in coefficients.items() if element in units) == 1
