@@ -73,7 +73,7 @@ def parent_of(case: Case, out: Path) -> str:
     if not case.pretraining:
         return str(case.parent)
     if not path.exists():
-        settings = {"data": _data(case, out), "output": str(path), **case.pretraining}
+        settings = {"data": data_of(case, out), "output": str(path), **case.pretraining}
         print(f"training {path.name}", flush=True)
         outcome = train_from_scratch(train_config(settings), show=False, overwrite=True)
         print(outcome.end.text(), flush=True)
@@ -84,7 +84,7 @@ def run(point: Point, out: Path) -> dict[str, Any]:
     """Trains one point; returns errors at step 0 and at the end on the test frames."""
     case = CASES[point.case]
     settings = {
-        "data": _data(case, out),
+        "data": data_of(case, out),
         "level": case.level,
         "output": str(out / "model.safetensors"),
         "split": {**case.split, "seed": point.seed},
@@ -107,7 +107,8 @@ def run(point: Point, out: Path) -> dict[str, Any]:
     }
 
 
-def _data(case: Case, out: Path) -> dict[str, Any]:
+def data_of(case: Case, out: Path) -> dict[str, Any]:
+    """Returns the section `data` of a case."""
     return {"files": [str(out / case.data)], **case.settings}
 
 

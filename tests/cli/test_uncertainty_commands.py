@@ -9,7 +9,7 @@ import torch
 
 from tlpot.cli import main
 from tlpot.data import Split, make_split, open_dataset
-from tlpot.jobs.data_sources import held_out_hash
+from tlpot.jobs.seen_frames import held_out_hash
 from tlpot.models import LIBRARY, Ensemble, ModelCard, load, load_potential, save
 
 pytestmark = pytest.mark.train

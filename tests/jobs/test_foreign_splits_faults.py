@@ -10,7 +10,7 @@ from shipped_levels import DFT
 import tlpot
 from tlpot.data import make_split, open_dataset
 from tlpot.errors import TLPotWarning
-from tlpot.jobs.data_sources import held_out_hash
+from tlpot.jobs.seen_frames import held_out_hash
 from tlpot.models import LIBRARY, load_potential
 
 pytestmark = pytest.mark.train

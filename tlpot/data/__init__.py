@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         geometry_prints,
         is_fragment_file,
     )
+    from tlpot.data.frame_sketch import FrameSketch, frame_hashes, read_sketch, sketch_frames
     from tlpot.data.hdf5 import HDF5Store, json_attribute, open_hdf5, printable, written_hdf5
     from tlpot.data.joined import JoinedDataset
     from tlpot.data.loader import (

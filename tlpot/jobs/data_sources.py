@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,14 +20,12 @@ from tlpot.data import (
     NeutralDataset,
     Split,
     SplitBy,
-    beneath_views,
     default_by,
     frames_of,
     load_split,
     make_split,
     open_dataset,
     reduced_formula,
-    structures_hash,
     with_any_label,
     with_difference,
 )
@@ -89,33 +86,6 @@ def _record(card: ModelCard) -> Mapping[str, Any]:
     if "content_hash" in card.dataset:
         found["data"] = card.dataset["content_hash"]
     return found
-
-
-def other_split(card: ModelCard, split: Split) -> str:
-    """Says in words how a split differs from that of a training; empty if it does not.
-
-    The frames held out decide, and for cards that do not have them their numbers, and how and with
-    which seed they were divided.
-    """
-    recorded = card.dataset.get("split", {})
-    mine = {"by": split.by, "seed": split.seed, "validation": len(split.validation),
-            "test": len(split.test)}  # fmt: skip
-    trained = {key: recorded.get(key) for key in mine}
-    own = recorded.get("held_out")
-    if (mine == trained) if own is None else own == held_out_hash(split):
-        return ""
-    words = [", ".join(f"{k} {v}" for k, v in each.items()) for each in (mine, trained)]
-    if mine == trained:
-        words[1] = "other frames"
-    return f"the split ({words[0]}) is not the one that {card.name!r} was trained with ({words[1]})"
-
-
-def held_out_hash(split: Split) -> str:
-    """Returns what a card says of the frames that a split holds out, validation and test."""
-    frames = hashlib.sha256()
-    for part in (split.validation, split.test):
-        frames.update(part.astype("<i8").tobytes() + b"|")
-    return frames.hexdigest()[:16]
 
 
 def _short(value: Any) -> str:
@@ -446,24 +416,6 @@ def as_trained(dataset: Dataset, model: TrainedModel) -> Dataset:
     cards = [model.card, *(potential.card for potential in potentials)]
     ignored = any(_charges(card.recipe) == "ignore" for card in cards)
     return NeutralDataset(dataset) if ignored else dataset
-
-
-def trained_on(model: TrainedModel, dataset: Dataset) -> Iterator[ModelCard]:
-    """Yields the cards of a model, or of its members, that say that it was trained on a dataset.
-
-    That is the same file, or the same structures with other labels; which of them were training
-    frames, the split tells.
-    """
-    potentials = model.potentials() if isinstance(model, Ensemble) else [model]
-    dataset, structures = beneath_views(dataset), ""
-    for card in (potential.card for potential in potentials):
-        known = card.dataset
-        same = known.get("content_hash") == dataset.content_hash
-        if not same and known.get("structures"):
-            structures = structures or structures_hash(dataset)
-            same = known["structures"] == structures
-        if same:
-            yield card
 
 
 def _charges(recipe: Mapping[str, Any]) -> object:

@@ -27,9 +27,10 @@ from tlpot.energy import known_value
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
 from tlpot.evaluation import ErrorReport, Predictions, error_report, parity_figure, predict
 from tlpot.fragments import Scheme
-from tlpot.jobs.data_sources import as_trained, other_split, trained_on
+from tlpot.jobs.data_sources import as_trained
 from tlpot.jobs.datasets import DataFiles
 from tlpot.jobs.property_jobs import check_quantity
+from tlpot.jobs.seen_frames import foreign_split, seen_words, trained_on
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import LevelModel, TrainedModel, load
 from tlpot.presentation import Result, drawn
@@ -165,6 +166,8 @@ def evaluate_model(
         notes = (*notes, *_training_frames(potential, model, dataset))
     elif foreign := foreign_split(potential, dataset, part[0], found):
         notes = (*notes, foreign)
+    if notes in ((), (_UNREAD_CHARGES,)) and found != "train":
+        notes = (*notes, *_seen_frames(potential, dataset, indices))
     if part is not None and found != part[1]:
         notes = (
             f"{split_words(part[0])} has no {part[1]} frames; these are its {found} frames",
@@ -200,19 +203,13 @@ def _training_frames(
     return ()
 
 
-def foreign_split(model: TrainedModel, dataset: Dataset, split: SplitSource, part: str) -> str:
-    """Says that a split of the data of a training is not that of the training; empty if it is."""
-    if part == "train":
-        return ""
-    divided = load_split(split, dataset)
-    for card in trained_on(model, dataset):
-        if differing := other_split(card, divided):
-            return (
-                f"{differing}, so that these {part} frames may have been trained on, and their "
-                "errors say nothing about others; give the split of the training "
-                "(MODEL.run/split.json)"
-            )
-    return ""
+def _seen_frames(
+    potential: TrainedModel, dataset: Dataset, indices: NDArray[np.int64]
+) -> tuple[str, ...]:
+    """Says that frames of another dataset are ones of the training, where they are."""
+    if words := seen_words(potential, dataset, indices):
+        return (f"{words}, and their errors say nothing about others",)
+    return ()
 
 
 def open_model(

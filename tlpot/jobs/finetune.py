@@ -45,6 +45,7 @@ from tlpot.jobs.preflight import label_warnings, preflight_report
 from tlpot.jobs.property_jobs import Pooling, check_same_quantity, make_targets, property_references
 from tlpot.jobs.references import References, find_references
 from tlpot.jobs.report import examine
+from tlpot.jobs.seen_frames import with_frames
 from tlpot.jobs.strategy_choice import choose_strategy, config_for
 from tlpot.jobs.training_job import (
     Job,
@@ -343,12 +344,8 @@ def fit_closed_form(job: Job) -> TrainedModel:
     finished = job.finish(job.potential)
     tell_domain(finished, job, job.levels)
     split = job.given or job.split
-    finished.card = replace(
-        job.card,
-        recipe=dict(job.recipe),
-        dataset={**job.card.dataset, "file": job.dataset.path.name,
-                 "content_hash": split.content_hash},
-    )  # fmt: skip
+    card = replace(job.card, recipe=dict(job.recipe))
+    finished.card = with_frames(card, job.dataset, split, held_out=False)
     return finished
 
 

@@ -36,8 +36,9 @@ from tlpot.evaluation import (
     worse_words,
 )
 from tlpot.files import check_replaced, make_folder, write_text
-from tlpot.jobs.data_sources import held_out_hash, source_hashes
+from tlpot.jobs.data_sources import source_hashes
 from tlpot.jobs.property_jobs import level_baselines
+from tlpot.jobs.seen_frames import with_frames
 from tlpot.jobs.training_job import (
     Job,
     PreparedTraining,
@@ -250,20 +251,12 @@ def fit(
     frames = beneath_views(labels)
     own = processes.is_first and frames.content_hash == given.content_hash
     structures = structures_hash(frames) if own else ""
-    finished.card = replace(
+    card = replace(
         job.card,
         recipe=dict(job.recipe),
-        dataset={
-            **job.card.dataset,
-            "file": job.dataset.path.name,
-            "content_hash": given.content_hash,
-            **({"structures": structures} if structures else {}),
-            "split": {"by": split.by, "seed": split.seed, "train": len(given.train),
-                      "validation": len(split.validation), "test": len(split.test),
-                      "held_out": held_out_hash(given)},
-        },
         metrics={**metrics, "best_epoch": result.best_epoch, "interrupted": result.interrupted},
-    )  # fmt: skip
+    )
+    finished.card = with_frames(card, job.dataset, given, structures)
     examination = None
     if processes.is_first:
         save(finished, job.output)

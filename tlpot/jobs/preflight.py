@@ -134,10 +134,13 @@ def preflight_report(
     lines.append(
         f"training: {counted(s.epochs, 'epoch')} of "
         f"{counted(-(-n_frames // s.batch_size), 'batch', 'batches')}, "
-        f"AdamW at {s.learning_rate:g} ({s.schedule}), EMA {s.ema}, clip {s.clip:g}, loss {weights}"
+        f"{_OPTIMIZERS[s.optimizer]} at {s.learning_rate:g} ({s.schedule}), EMA {s.ema}, "
+        f"clip {s.clip:g}, loss {weights}"
     )
     return "\n".join(lines)
 
+
+_OPTIMIZERS = {"adamw": "AdamW", "soap": "SOAP"}
 
 _PARTS = ("train", "validation", "test")
 

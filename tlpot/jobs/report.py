@@ -48,15 +48,10 @@ from tlpot.evaluation import (
 )
 from tlpot.jobs.data_sources import DataSettings, as_trained
 from tlpot.jobs.engine_features import with_engine
-from tlpot.jobs.evaluate import (
-    foreign_split,
-    frames_of_part,
-    label_level,
-    level_of,
-    told_properties,
-)
+from tlpot.jobs.evaluate import frames_of_part, label_level, level_of, told_properties
 from tlpot.jobs.given_settings import ConfigSource, settings_with_data
 from tlpot.jobs.property_jobs import check_quantity, property_baselines
+from tlpot.jobs.seen_frames import foreign_split, seen_words
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import (
     DeltaPotential,
@@ -356,7 +351,10 @@ def make_report(
     indices, part = frames_of_part(dataset, level, stored_part(split, config.part))
     if not len(indices):
         raise DataError(f"{dataset.path}: there are no {part} frames to look at for {level}")
-    if split is not None and (foreign := foreign_split(opened, dataset, split, part)):
+    foreign = "" if split is None else foreign_split(opened, dataset, split, part)
+    if not foreign and part != "train" and (seen := seen_words(opened, dataset, indices)):
+        foreign = f"{seen}, and their errors say nothing about others"
+    if foreign:
         warnings.warn(foreign, TLPotWarning, stacklevel=3)
     end = predict(model, dataset, indices, level, device=opened.device, show=show)
     if target is not None:

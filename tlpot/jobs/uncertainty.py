@@ -15,10 +15,11 @@ import torch
 from tlpot.data import Dataset, DataSource, SpecSource, Split, SplitSource, load_split
 from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.files import check_replaced, check_spared
-from tlpot.jobs.data_sources import as_trained, check_shared_split, other_split, trained_on
+from tlpot.jobs.data_sources import as_trained, check_shared_split
 from tlpot.jobs.datasets import DataFiles
 from tlpot.jobs.engine_features import with_engine
 from tlpot.jobs.evaluate import ModelSource, label_level, open_labels, open_model
+from tlpot.jobs.seen_frames import other_split, seen_words, trained_on
 from tlpot.jobs.training_job import check_output
 from tlpot.levels import choose_level
 from tlpot.models import (
@@ -226,7 +227,8 @@ def calibrate_model(
 
 def _check_frames(model: TrainedModel, dataset: Dataset, split: Split | None) -> None:
     """Refuses frames that a model was trained on, as far as its card tells."""
-    for card in trained_on(model, dataset):
+    known = list(trained_on(model, dataset))
+    for card in known:
         if split is None:
             raise ConfigError(
                 f"{dataset.path} is what {card.name!r} was trained on, and errors on training "
@@ -238,6 +240,12 @@ def _check_frames(model: TrainedModel, dataset: Dataset, split: Split | None) ->
                 f"{differing}, so its validation frames may have been trained on; give the split "
                 "of the training, and train all members of an ensemble with the same"
             )
+    held = np.arange(len(dataset)) if split is None else split.validation
+    if not known and (seen := seen_words(model, dataset, held)):
+        raise ConfigError(
+            f"{dataset.path}: {seen}, and errors on training frames say nothing about others; "
+            "calibrate on frames that it has not seen"
+        )
 
 
 def _joined(texts: Sequence[str]) -> str:

@@ -52,6 +52,8 @@ class ModelCard:
         citation: what to cite.
         charges: ``ignored`` where a model that reads no charges was trained on structures whose
             charge follows from their atoms; empty where it reads them, or saw none.
+        frames: sketch of the structures it was trained on (`tlpot.data.FrameSketch`), by which
+            they are known again in other files; empty if there is none.
         origin: of weights that another program trained, or of those of a parent: the file,
             its SHA-256 and its licence.
     """
@@ -68,6 +70,7 @@ class ModelCard:
     versions: Mapping[str, str] = field(default_factory=dict)
     citation: str = ""
     charges: Literal["", "ignored"] = ""
+    frames: str = ""
     origin: Mapping[str, Any] = field(default_factory=dict)
 
     @property

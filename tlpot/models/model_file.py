@@ -189,7 +189,11 @@ def card_mapping(card: ModelCard) -> dict[str, Any]:
         "python": platform.python_version(),
     }
     found = to_mapping(replace(card, versions=versions))
-    for name in ("charges", "origin"):  # a file without it is one that older versions can read
+    for name in (
+        "charges",
+        "frames",
+        "origin",
+    ):  # a file without it is one that older versions can read
         if not found[name]:
             del found[name]
     return found

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tlpot.errors import ConfigError
 from tlpot.training.settings import TrainingSettings
+from tlpot.training.soap import Soap
 
 
 class MovingAverage:
@@ -122,8 +123,8 @@ class TrainingPlan:
 
 def make_optimizer(
     model: nn.Module, plan: TrainingPlan, settings: TrainingSettings
-) -> torch.optim.AdamW:
-    """Builds AdamW (with AMSGrad) over the weights of the plan and fixes all others.
+) -> torch.optim.Optimizer:
+    """Builds AdamW (with AMSGrad), or `Soap`, over the weights of the plan and fixes all others.
 
     One group for each distinct rate and release, kept under ``factor`` and ``release``.
 
@@ -147,6 +148,8 @@ def make_optimizer(
         }
         for factor, release in sorted(set(kinds.values()))
     ]
+    if settings.optimizer == "soap":
+        return Soap(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     return torch.optim.AdamW(
         groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, amsgrad=True,
         fused=True,  # one call for all weights, where small models spend a tenth of a step

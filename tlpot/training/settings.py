@@ -117,7 +117,10 @@ class TrainingSettings:
         epochs: passes over the training frames.
         batch_size: frames in a batch, over all processes.
         max_atoms: atoms in a batch, over all processes; None for no bound.
-        learning_rate: peak rate of AdamW.
+        optimizer: ``adamw``, or ``soap``, Adam in the eigenbasis of each matrix's gradients
+            (`tlpot.training.soap.Soap`): fewer updates to the same errors where a network learns
+            from scratch or goes on for long.
+        learning_rate: its peak rate.
         warmup: share of the training over which the rate rises from zero.
         schedule: ``cosine`` down to `floor`; ``plateau``: times `plateau_factor` after
             `plateau_patience` validations without progress; ``constant``.
@@ -126,7 +129,7 @@ class TrainingSettings:
         plateau_patience: validations, default 20; only with ``plateau``.
         clip: largest norm of the gradient.
         ema: decay of the averaged weights, which are the ones validated and saved.
-        weight_decay: AdamW's decay of the weights towards zero.
+        weight_decay: decoupled decay of the weights towards zero.
         patience: stop after so many validations without progress; None to go to the end.
         validate_every: epochs between validations.
         checkpoint_every: batches between checkpoints within an epoch; one is always written
@@ -142,6 +145,7 @@ class TrainingSettings:
     epochs: int = 200
     batch_size: int = 16
     max_atoms: int | None = None
+    optimizer: Literal["adamw", "soap"] = field(default="adamw", metadata=LATER)
     learning_rate: float = 1e-2
     warmup: float = 0.02
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
