@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from defaults import KINDS, data_of, parent_of
 from tqdm import tqdm
 
 from tlpot.jobs import finetune, finetune_config, train_config, train_from_scratch
+from tlpot.numbers import counted
 
 FACTORS = {"adamw": (0.3, 1.0, 3.0), "soap": (1.0, 3.0, 10.0)}
 """Of the peak rate that is AdamW's default: 0.01 from scratch, 0.002 from a parent."""
@@ -43,7 +43,6 @@ def run(name: str, optimizer: str, factor: float, seed: int, out: Path) -> dict[
         "split": {**case.split, "seed": seed},
         "training": training,
     }
-    started = time.perf_counter()
     if case.parent is None:
         outcome = train_from_scratch(train_config(settings), show=False, overwrite=True)
     else:
@@ -53,7 +52,7 @@ def run(name: str, optimizer: str, factor: float, seed: int, out: Path) -> dict[
     return {
         "start": {k: outcome.start.overall[k] for k in KINDS if k in outcome.start.overall},
         "end": {k: outcome.end.overall[k] for k in KINDS if k in outcome.end.overall},
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(outcome.training.seconds, 1),
     }
 
 
@@ -78,7 +77,7 @@ def table(results: Mapping[tuple[str, str, float, int], Mapping[str, Any]]) -> s
                     spread = f" ± {np.std(values, ddof=1):.2g}" if len(values) > 1 else ""
                     cells.append(f"{kind} {np.mean(values):.4g}{spread}")
             seconds = np.mean([result["seconds"] for result in found])
-            cells.append(f"{seconds:.0f} s, {len(found)} seeds")
+            cells.append(f"{seconds:.0f} s, {counted(len(found), 'seed')}")
             lines.append(f"  {optimizer:6} rate x {factor:<5g}" + "  ".join(cells))
     return "\n".join(lines)
 
