@@ -44,13 +44,13 @@ PEPTIDES = {
     ("tlpot-peptides-tiny", "gfn2-xtb", "CH3CONH2"): (-376.02731947, 1.50021806),
     ("tlpot-peptides-tiny", "ani-1ccx", "H2O"): (-2078.49131409, 0.66242593),
     ("tlpot-peptides-tiny", "ani-1ccx", "CH3CONH2"): (-5687.58115615, 0.88406491),
-    ("tlpot-peptides", "aimnet2", "H2O"): (-2081.05262531, 0.62276125),
-    ("tlpot-peptides", "aimnet2", "CH3SH"): (-11939.95245808, 0.20504496),
-    ("tlpot-peptides", "aimnet2", "CH3CONH2"): (-5696.98410385, 1.22651062),
-    ("tlpot-peptides", "gfn2-xtb", "CH3SH"): (-201.68592764, 0.49540448),
-    ("tlpot-peptides", "gfn2-xtb", "CH3CONH2"): (-376.02439653, 1.47121587),
-    ("tlpot-peptides", "ani-1ccx", "H2O"): (-2078.49028329, 0.62294898),
-    ("tlpot-peptides", "ani-1ccx", "CH3CONH2"): (-5687.60262822, 0.81230058),
+    ("tlpot-peptides", "aimnet2", "H2O"): (-2081.05309629, 0.63149171),
+    ("tlpot-peptides", "aimnet2", "CH3SH"): (-11939.97516895, 0.19121669),
+    ("tlpot-peptides", "aimnet2", "CH3CONH2"): (-5696.97892456, 1.21338251),
+    ("tlpot-peptides", "gfn2-xtb", "CH3SH"): (-201.68869838, 0.47228266),
+    ("tlpot-peptides", "gfn2-xtb", "CH3CONH2"): (-376.03643105, 1.45192566),
+    ("tlpot-peptides", "ani-1ccx", "H2O"): (-2078.49401760, 0.62220083),
+    ("tlpot-peptides", "ani-1ccx", "CH3CONH2"): (-5687.60688657, 0.82581006),
 }
 
 
