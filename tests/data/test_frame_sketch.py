@@ -29,15 +29,34 @@ def test_a_structure_is_what_it_is_whatever_its_labels_and_its_place(tmp_path):
     again = [atoms.copy() for atoms in reversed(some)]
     for atoms in again:
         atoms.info["energy"] += 1.0
-        atoms.positions += 1e-9
+        atoms.positions += [0.0, 3.0, -7.0]
     assert frame_hashes(opened(again)).tolist() == hashes[::-1].tolist()
     assert len(set(hashes.tolist())) == 6
     moved = [atoms.copy() for atoms in some]
     for atoms in moved:
-        atoms.positions[1, 2] += 1e-3
+        atoms.positions[1, 2] += 1e-2
     assert not np.isin(frame_hashes(opened(moved)), hashes).any()
     boxed = structures(6, cell=[9.0, 9.0, 9.0])
     assert not np.isin(frame_hashes(opened(boxed)), hashes).any()
+
+
+@pytest.mark.parametrize(("decimals", "share"), [(5, 0.7), (6, 0.95), (8, 1.0)])
+def test_text_of_so_many_decimals_is_known_again(decimals, share):
+    rng = np.random.default_rng(3)
+    some = [Atoms("C24", rng.normal(size=(24, 3)) * 3) for _ in range(200)]
+    for atoms in some:
+        atoms.info["energy"] = 1.0
+    written = [atoms.copy() for atoms in some]
+    for atoms in written:
+        atoms.positions = np.round(atoms.positions, decimals)
+    shared, _ = sketch_frames(opened(some)).shared(frame_hashes(opened(written)))
+    assert shared >= share * 200 - 2
+
+
+def test_free_atoms_do_not_count():
+    atom = Atoms("O")
+    atom.info["energy"] = 1.0
+    assert sketch_frames(opened([*structures(3), atom])).n_frames == 3
 
 
 def test_few_structures_are_all_told():

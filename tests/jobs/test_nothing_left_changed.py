@@ -91,7 +91,7 @@ def jobs(data, tuned, folder):
         "ensemble": lambda: tlpot.ensemble(tuned, level=CC, **QUIET),
         "calibrate": lambda: tlpot.calibrate(tuned[0], data, level=CC, split=split, **QUIET),
         "report": lambda: tlpot.report(
-            tuned[0], data, parent="tlpot-tiny", level=CC, report=report, **QUIET
+            tuned[0], data, parent="tlpot-tiny", level=CC, report=report, split=split, **QUIET
         ),
         "validate_dataset": lambda: tlpot.validate_dataset(data, progress=False),
         "convert_dataset": lambda: tlpot.convert_dataset(data, folder / "d.h5", progress=False),

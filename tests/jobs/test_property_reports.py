@@ -11,7 +11,7 @@ from toy_crystals import MODEL, SPLIT, crystals, write_toy
 import tlpot
 from tlpot.cli import main
 from tlpot.data import Split, evaluation_batches, open_dataset
-from tlpot.errors import ConfigError
+from tlpot.errors import ConfigError, TLPotWarning
 from tlpot.evaluation import PropertyReport
 from tlpot.evaluation.property_errors import interval_coverage
 from tlpot.models import Calibration
@@ -126,13 +126,14 @@ def test_a_report_has_errors_coverage_and_what_needs_no_network(process, parent,
 
 
 def test_without_a_split_nothing_is_fitted(process, data):
-    found = tlpot.report(
-        process, data["files"][0], spec=data["spec"], level="hardness@cheap", **QUIET
-    )
+    with pytest.warns(TLPotWarning, match="40 of these 90 frames are structures that 'gp'"):
+        found = tlpot.report(
+            process, data["files"][0], spec=data["spec"], level="hardness@cheap", **QUIET
+        )
     assert isinstance(found, PropertyReport)
     assert "--split" in found.text()
     assert "--split" in found.html()
-    with pytest.raises(ConfigError, match="property"):
+    with pytest.warns(TLPotWarning), pytest.raises(ConfigError, match="property"):
         tlpot.report(
             process, data["files"][0], spec=data["spec"], level="hardness@cheap",
             report={"parts": ["drift"]}, **QUIET,
@@ -176,7 +177,8 @@ def test_an_ensemble_is_calibrated_in_the_unit_of_the_property(data, folder, spl
     assert found.errors.intervals.found[1] == pytest.approx(
         joined.calibrated.report.rows[1].interval
     )
-    page = tlpot.report(tmp_path / "e.safetensors", data["files"][0], **shared)
+    with pytest.warns(TLPotWarning, match="was trained on"):
+        page = tlpot.report(tmp_path / "e.safetensors", data["files"][0], **shared)
     assert "conformal" in page.html()
 
 

@@ -8,7 +8,7 @@ from few_labels import CC, DFT, SPLIT
 import tlpot
 from tlpot.cli import main
 from tlpot.data import load_split, make_split, open_dataset
-from tlpot.errors import ConfigError
+from tlpot.errors import ConfigError, TLPotWarning
 from tlpot.models import load
 
 SHARED = ["split.by=random", "split.validation=12", "split.test=6", "split.train=16"]
@@ -168,7 +168,8 @@ def test_ensemble_and_calibrate(data, tuned, tmp_path, printed):
 
 
 def test_report(data, tuned, tmp_path, printed):
-    found = tlpot.report(tuned[0], data, level=CC, parent="tlpot-tiny", report=PARTS, **QUIET)
+    with pytest.warns(TLPotWarning, match="was trained on"):
+        found = tlpot.report(tuned[0], data, level=CC, parent="tlpot-tiny", report=PARTS, **QUIET)
     assert str(found) == printed(
         "report", tuned[0], data, "--level", CC, "--parent", "tlpot-tiny",
         "report.parts=[calibration,drift]", "--device", "cpu",

@@ -41,6 +41,7 @@ def by_soap(weights):
 def test_without_bases_it_is_adam(monkeypatch):
     """From the second update on, since the first only finds bases."""
     monkeypatch.setattr(soap, "LARGEST_SIDE", 0)
+    monkeypatch.setattr(soap, "_QUIET", 0.0)
     start = draw(5, 4)
 
     def gradient(weight, k):
@@ -56,7 +57,8 @@ def test_without_bases_it_is_adam(monkeypatch):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
 
 
-def test_vectors_are_moved_as_by_adam():
+def test_vectors_are_moved_as_by_adam(monkeypatch):
+    monkeypatch.setattr(soap, "_QUIET", 0.0)
     steps = path(draw(7), lambda w, k: w - draw(7, seed=k), by_soap, 12)
     adam = path(
         draw(7),
@@ -113,6 +115,22 @@ def test_what_is_stretched_along_no_axis_is_learned_in_fewer_steps():
 
     adam = left(lambda weights: torch.optim.Adam(weights, lr=0.05))
     assert left(by_soap) < 0.2 * adam
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 30.0])
+def test_rounding_is_not_followed(size):
+    """Along directions of which the labels say nothing, gradients are rounding alone."""
+    seen = rotation(24, 4)[:6].float()
+    target = draw(24, 32, seed=2).float()
+
+    def gradient(weight, k):
+        inputs = draw(16, 6, seed=100 + k).float() @ seen
+        return size * inputs.T @ (inputs @ (weight - target)) / 16
+
+    moved = path(torch.zeros(24, 32), gradient, by_soap, 120)[-1]
+    along = seen.T @ seen
+    assert (along @ moved).norm() > 1.0
+    assert (moved - along @ moved).norm() < 0.01 * (along @ moved).norm()
 
 
 def test_weights_that_never_get_a_gradient_stay():

@@ -166,7 +166,8 @@ def evaluate_model(
         notes = (*notes, *_training_frames(potential, model, dataset))
     elif foreign := foreign_split(potential, dataset, part[0], found):
         notes = (*notes, foreign)
-    if notes in ((), (_UNREAD_CHARGES,)) and found != "train":
+    told = len(notes) > int(seen is not dataset)
+    if not told and found != "train":
         notes = (*notes, *_seen_frames(potential, dataset, indices))
     if part is not None and found != part[1]:
         notes = (

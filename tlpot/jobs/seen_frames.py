@@ -22,6 +22,9 @@ from tlpot.data import (
 )
 from tlpot.models import Ensemble, ModelCard, TrainedModel
 
+_FEW = 20
+"""Frames; a share of fewer is no percentage."""
+
 
 def with_frames(
     card: ModelCard, dataset: Dataset, split: Split, structures: str = "", *, held_out: bool = True
@@ -73,20 +76,24 @@ def seen_words(
     than a card keeps, a sample of them is known.
     """
     hashes: NDArray[np.uint64] | None = None
+    most, words = 0.0, ""
     for card in _cards(model):
         if not card.frames:
             continue
         sketch = read_sketch(card.frames)
         hashes = frame_hashes(dataset, frames) if hashes is None else hashes
         shared, told = sketch.shared(hashes)
-        if not shared:
+        if not shared or shared / told <= most:
             continue
+        most = shared / told
         if sketch.is_complete:
-            share = f"{shared:,} of these {len(hashes):,} frames"
+            share = f"{shared:,} of these {len(frames):,} frames"
+        elif told < _FEW:
+            share = f"some of these {len(frames):,} frames"
         else:
-            share = f"about {max(1, round(100 * shared / told))} % of these {len(hashes):,} frames"
-        return f"{share} are structures that {card.name!r} was trained on"
-    return ""
+            share = f"about {max(1, round(100 * most))} % of these {len(frames):,} frames"
+        words = f"{share} are structures that {card.name!r} was trained on"
+    return words
 
 
 def foreign_split(model: TrainedModel, dataset: Dataset, split: SplitSource, part: str) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 LARGEST_SIDE = 300
 """Sides of matrices that are longer keep their own axes: the basis of a side costs its cube."""
 
+_QUIET = 1e-4
 _EVERY = 10
 """Updates between two turns of a basis."""
 
@@ -22,15 +23,16 @@ class Soap(torch.optim.Optimizer):
     eigenvectors Q_L and Q_R, the step is Q_L (M' / √V) Q_Rᵀ, where M' is the average of G turned
     into the basis and V that of the square of the turned G: Algorithm 3 of SOAP (N. Vyas et al.,
     arXiv:2409.11321). Bases are turned every ten updates by one round of orthogonal iteration. A
-    side of more than `LARGEST_SIDE`, or of 1, keeps its axes, so that vectors are moved as by
-    Adam. Tensors of three and more axes have a basis for each. The first update only finds the
-    first bases.
+    side of more than `LARGEST_SIDE`, or of 1, keeps its axes; vectors are moved as by Adam.
+    Tensors of three and more axes have a basis for each. The first update only finds the first
+    bases.
 
     Args:
         groups: of weights, as for `torch.optim`.
         lr: learning rate.
         betas: decay of the average of the gradient, and of all averages of squares.
-        eps: added to √V.
+        eps: added to √V, as is `_QUIET` of its largest element: where gradients have a low rank,
+            the other directions hold rounding only, which is not to be followed.
         weight_decay: decoupled, as AdamW's.
     """
 
@@ -98,7 +100,8 @@ def _direction(state: Mapping[str, Tensor], gradient: Tensor, group: Mapping[str
     state["mean"].lerp_(gradient, 1.0 - first)
     state["square"].lerp_(_rotated(gradient, state).square(), 1.0 - second)
     mean = _rotated(state["mean"], state) / (1.0 - first**n)
-    spread = (state["square"] / (1.0 - second**n)).sqrt_().add_(group["eps"])
+    spread = (state["square"] / (1.0 - second**n)).sqrt_()
+    spread += group["eps"] + _QUIET * spread.max()
     return _rotated(mean / spread, state, back=True)
 
 
