@@ -10,7 +10,7 @@ from torch import nn
 from tlpot.data import Frame, Labels, LevelInfo, Loader
 from tlpot.graph import segment_sum
 from tlpot.system import System
-from tlpot.training import TrainingPlan, TrainingSettings
+from tlpot.training import TrainingPlan, TrainingSettings, train
 
 CUTOFF = 4.0
 E0 = {1: -13.6, 8: -2040.0}
@@ -153,3 +153,17 @@ def loaders(levels=("low",), *, n=18, batch_size=4, rank=0, world_size=1, frames
 def everything(potential, **kwargs):
     """A plan that moves all weights."""
     return TrainingPlan(rates={name: 1.0 for name, _ in potential.named_parameters()}, **kwargs)
+
+
+def fit(potential, run_dir, settings=SETTINGS, **kwargs):
+    """Trains all weights at ``low``."""
+    training, validation = loaders(batch_size=settings.batch_size)
+    return train(
+        potential,
+        levels=("low",),
+        train_loader=training,
+        validation_loader=validation,
+        settings=settings,
+        run_dir=run_dir,
+        **{"plan": everything(potential), "show": False, **kwargs},
+    )

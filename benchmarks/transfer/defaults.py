@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ import torch
 from default_cases import CASES, Case
 from tqdm import tqdm
 
+from tlpot.errors import TLPotError
 from tlpot.jobs import finetune, finetune_config, train_config, train_from_scratch
 
 DEFAULT = "default"
@@ -112,6 +113,21 @@ def data_of(case: Case, out: Path) -> dict[str, Any]:
     return {"files": [str(out / case.data)], **case.settings}
 
 
+def with_data(cases: Sequence[str], data: Path | None, out: Path) -> list[str]:
+    """Writes the data of cases; returns those that have it, and names the others."""
+    names = []
+    for name in cases:
+        case, path = CASES[name], out / CASES[name].data
+        if case.write is not None and not path.exists():
+            try:
+                case.write(Path(data or ""), path)
+            except (OSError, TLPotError) as error:
+                print(f"{name}: no data ({error})")
+                continue
+        names.append(name)
+    return names
+
+
 def table(results: Mapping[Point, Mapping[str, Any]]) -> str:
     """Returns errors by case and point, and what the defaults hold."""
     lines, failures = [], []
@@ -177,17 +193,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
-    names = []
-    for name in options.cases:
-        case = CASES[name]
-        path = options.out / case.data
-        if case.write is not None and not path.exists():
-            try:
-                case.write(Path(options.data or ""), path)
-            except OSError as error:
-                print(f"{name}: no data ({error})")
-                continue
-        names.append(name)
+    names = with_data(options.cases, options.data, options.out)
     record = options.out / "results.jsonl"
     results: dict[Point, Mapping[str, Any]] = {}
     if record.exists():

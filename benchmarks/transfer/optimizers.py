@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 from default_cases import CASES
-from defaults import KINDS, data_of, parent_of
+from defaults import KINDS, data_of, parent_of, with_data
 from tqdm import tqdm
 
 from tlpot.jobs import finetune, finetune_config, train_config, train_from_scratch
@@ -91,10 +91,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
-    for name in options.cases:
-        case, path = CASES[name], options.out / CASES[name].data
-        if case.write is not None and not path.exists():
-            case.write(Path(options.data or ""), path)
+    names = with_data(options.cases, options.data, options.out)
     record = options.out / "results.jsonl"
     results: dict[tuple[str, str, float, int], Mapping[str, Any]] = {}
     if record.exists():
@@ -105,7 +102,7 @@ def main() -> None:
     todo = [
         (name, optimizer, factor, seed)
         for seed in range(options.seeds)
-        for name in options.cases
+        for name in names
         for optimizer, factors in FACTORS.items()
         for factor in factors
     ]
@@ -113,7 +110,7 @@ def main() -> None:
         results[point] = run(*point, options.out)
         with record.open("a") as handle:
             handle.write(json.dumps({"point": point, **results[point]}) + "\n")
-    print(table(results))
+    print(table({p: r for p, r in results.items() if p[0] in names}))
 
 
 if __name__ == "__main__":

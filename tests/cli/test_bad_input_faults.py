@@ -8,6 +8,8 @@ import pytest
 from tlpot.cli import main
 from tlpot.models import LIBRARY
 
+DFT = "wb97x/6-31g*"
+
 DATA = str(LIBRARY / "tlpot-qm.h5")
 XYZ = """2
 Lattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3 energy=-1.0
@@ -167,3 +169,22 @@ def test_an_element_that_the_parent_lacks_names_the_file_of_several(capsys):
     arguments = [word.replace("<in>.h5", "good.xyz") for word in COMMANDS["finetune"]]
     arguments.insert(3, "sulfur.xyz")
     assert "sulfur.xyz[0]" in refused(arguments, capsys)
+
+
+@pytest.mark.fault
+def test_options_given_twice_add_up(tmp_path, capsys):
+    """Of ``--keys energy=E --keys forces=F`` the first was dropped, and forces alone were read."""
+    structure = (
+        "2\nProperties=species:S:1:pos:R:3:my_forces:R:3 my_energy=-31.0 other=-30.0\n"
+        "H 0 0 0 0 0 1\nH 0 0 0.74 0 0 -1\n"
+    )
+    path = tmp_path / "mine.xyz"
+    path.write_text(structure)
+    command = ["evaluate", "tlpot-tiny", str(path), "--level", DFT]
+    keys = ["--keys", "energy=my_energy", "--keys", "forces=my_forces"]
+    assert main([*command, *keys]) == 0
+    out = capsys.readouterr().out
+    assert "\n  energy " in out
+    assert "\n  forces " in out
+    assert main([*command, *keys, "--keys", "energy=other"]) == 2
+    assert "energy is 'my_energy' and 'other'" in capsys.readouterr().err

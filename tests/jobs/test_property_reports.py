@@ -126,7 +126,7 @@ def test_a_report_has_errors_coverage_and_what_needs_no_network(process, parent,
 
 
 def test_without_a_split_nothing_is_fitted(process, data):
-    with pytest.warns(TLPotWarning, match="40 of these 90 frames are structures that 'gp'"):
+    with pytest.warns(TLPotWarning, match="is what 'gp' was trained on"):
         found = tlpot.report(
             process, data["files"][0], spec=data["spec"], level="hardness@cheap", **QUIET
         )

@@ -13,25 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from training_toys import SETTINGS, ToyPotential, everything, loaders
+from training_toys import SETTINGS, ToyPotential, everything, fit
 
 from tlpot.errors import ConfigError, DataError, OutputError
-from tlpot.training import train
 
 LONG = replace(SETTINGS, epochs=30, checkpoint_every=2, schedule="plateau", plateau_patience=2)
-
-
-def fit(potential, run_dir, settings=SETTINGS, **kwargs):
-    training, validation = loaders(batch_size=settings.batch_size)
-    return train(
-        potential,
-        levels=("low",),
-        train_loader=training,
-        validation_loader=validation,
-        settings=settings,
-        run_dir=run_dir,
-        **{"plan": everything(potential), "show": False, **kwargs},
-    )
 
 
 def live(run_dir: Path) -> int:

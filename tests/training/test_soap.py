@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from training_toys import SETTINGS, ToyPotential, everything, loaders
+from training_toys import SETTINGS, ToyPotential, everything, fit
 
-from tlpot.training import TrainingPlan, TrainingSettings, soap, train
+from tlpot.training import TrainingPlan, TrainingSettings, soap
 from tlpot.training.optimizer import make_optimizer
 from tlpot.training.soap import Soap
 
@@ -161,29 +161,14 @@ def test_the_plan_decides_what_moves_and_how_fast():
     assert [p.requires_grad for p in (model.backbone, *model.heads)] == [True, False, True]
 
 
-def fit(potential, run_dir, *, stop=None, resume=False):
-    settings = replace(SETTINGS, epochs=8, optimizer="soap", checkpoint_every=1)
-    training, validation = loaders(batch_size=settings.batch_size)
-    return train(
-        potential,
-        levels=("low",),
-        train_loader=training,
-        validation_loader=validation,
-        settings=settings,
-        plan=everything(potential, penalty=stop),
-        run_dir=run_dir,
-        show=False,
-        resume=resume,
-    )
-
-
 class KilledError(Exception):
     """In place of a power cut."""
 
 
 def test_errors_fall_and_a_killed_training_ends_with_the_same_weights(tmp_path):
+    settings = replace(SETTINGS, epochs=8, optimizer="soap", checkpoint_every=1)
     whole = ToyPotential()
-    result = fit(whole, tmp_path / "whole", stop=lambda model, step: torch.zeros(()))
+    result = fit(whole, tmp_path / "whole", settings)
     first, last = result.history[0]["low"], result.history[-1]["low"]
     assert last["forces_mae"] < 0.5 * first["forces_mae"]
 
@@ -192,9 +177,10 @@ def test_errors_fall_and_a_killed_training_ends_with_the_same_weights(tmp_path):
             raise KilledError
         return torch.zeros(())
 
-    with pytest.raises(KilledError):
-        fit(ToyPotential(), tmp_path / "parts", stop=kill)
     parts = ToyPotential()
-    fit(parts, tmp_path / "parts", stop=lambda model, step: torch.zeros(()), resume=True)
+    with pytest.raises(KilledError):
+        fit(parts, tmp_path / "parts", settings, plan=everything(parts, penalty=kill))
+    parts = ToyPotential()
+    fit(parts, tmp_path / "parts", settings, resume=True)
     for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
         assert torch.equal(one, other)

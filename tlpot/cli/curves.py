@@ -179,7 +179,7 @@ def run_active(arguments: argparse.Namespace) -> None:
     given = options.values_of(arguments, names)
     data = {"files": files, "spec": arguments.spec}
     if arguments.keys is not None:
-        data["keys"] = dict(options.key_pair(text) for text in arguments.keys)
+        data["keys"] = options.key_pairs(arguments.keys)
     settings = job_settings(arguments.config, "active", parent=arguments.parent, **given)
     settings["data"] = {**(settings.get("data") or {}), **data}
     found = api.active_learning(config=with_overrides(settings, overrides), device=arguments.device)

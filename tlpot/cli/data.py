@@ -84,7 +84,7 @@ def run_data(arguments: argparse.Namespace) -> None:
 
 def _reading(arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns how to read the files."""
-    keys = dict(options.key_pair(text) for text in arguments.keys)
+    keys = options.key_pairs(arguments.keys)
     return {"spec": arguments.spec, "level": arguments.level, "keys": keys or None}
 
 

@@ -158,7 +158,7 @@ def run_label(arguments: argparse.Namespace) -> None:
         arguments.engine,
         arguments.output,
         settings=with_overrides({}, [s for s in arguments.settings if s not in structures]),
-        keys=dict(options.key_pair(text) for text in arguments.keys),
+        keys=options.key_pairs(arguments.keys),
         stress=not arguments.no_stress,
         **options.values_of(arguments, names),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,8 @@ def declare(
     if shown and shown[-1].endswith(("...", "...]")):
         settings["nargs"] = "+" if shown[-1].endswith("...") else "*"
         shown[-1] = shown[-1].strip("[.]")
+        if names.startswith("-") and not settings.get("default"):
+            settings.setdefault("action", "extend")  # given twice, the second adds to the first
     elif len(shown) > 1:
         settings["nargs"] = len(shown)
     if shown:
@@ -86,6 +88,21 @@ def key_pair(text: str) -> tuple[str, str]:
     return quantity, name
 
 
+def key_pairs(texts: Iterable[str]) -> dict[str, str]:
+    """Returns names by quantity, of all ``--keys``.
+
+    Raises:
+        ConfigError: one is not of the form ``QUANTITY=NAME``, or a quantity has two names.
+    """
+    from tlpot.errors import ConfigError
+
+    found: dict[str, str] = {}
+    for quantity, name in map(key_pair, texts):
+        if found.setdefault(quantity, name) != name:
+            raise ConfigError(f"--keys: {quantity} is {found[quantity]!r} and {name!r}; name one")
+    return found
+
+
 def add_data_arguments(parser: argparse._ActionsContainer) -> None:
     """Declares --spec and --keys of a command that reads labels."""
     add = adder(parser)
@@ -99,7 +116,7 @@ def reading_options(arguments: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ConfigError: ``--keys`` are not of the form ``QUANTITY=NAME``.
     """
-    keys = None if arguments.keys is None else dict(key_pair(text) for text in arguments.keys)
+    keys = None if arguments.keys is None else key_pairs(arguments.keys)
     return {"spec": arguments.spec, "keys": keys}
 
 
@@ -111,7 +128,7 @@ def keys_and_settings(words: Sequence[str] | None) -> tuple[dict[str, str], list
     """
     pairs = [(text, key_pair(text)) for text in words or ()]
     settings = [text for text, (name, _) in pairs if "." in name and "@" not in name]
-    return {name: value for text, (name, value) in pairs if text not in settings}, settings
+    return key_pairs(text for text, _ in pairs if text not in settings), settings
 
 
 def files_and_settings(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -130,9 +147,7 @@ def add_assembly_arguments(parser: argparse.ArgumentParser, *, default: str | No
     add = adder(parser.add_argument_group("fragments"))
     about = "direct, mfcc, mfcc2, ..., mfcc_mbe2 (recommended), gmfcc, sphere or ai2bmd"
     add("--scheme", about + (f"; default {default}" if default else ""), default=default)
-    add(
-        "--set KEY=VALUE...", "settings of the scheme, such as inner=3.5 outer=4.5", action="extend"
-    )
+    add("--set KEY=VALUE...", "settings of the scheme, such as inner=3.5 outer=4.5")
     add("--low", "two layers: model of the whole structure that fragments correct, or gfn2-xtb")
     add(
         "--low-level",

@@ -30,7 +30,7 @@ from tlpot.fragments import Scheme
 from tlpot.jobs.data_sources import as_trained
 from tlpot.jobs.datasets import DataFiles
 from tlpot.jobs.property_jobs import check_quantity
-from tlpot.jobs.seen_frames import foreign_split, seen_words, trained_on
+from tlpot.jobs.seen_frames import training_words
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import LevelModel, TrainedModel, load
 from tlpot.presentation import Result, drawn
@@ -162,13 +162,10 @@ def evaluate_model(
     whole = assembly is None
     seen = as_trained(dataset, potential) if whole else dataset
     notes = () if seen is dataset else (_UNREAD_CHARGES,)
-    if part is None:
-        notes = (*notes, *_training_frames(potential, model, dataset))
-    elif foreign := foreign_split(potential, dataset, part[0], found):
-        notes = (*notes, foreign)
-    told = len(notes) > int(seen is not dataset)
-    if not told and found != "train":
-        notes = (*notes, *_seen_frames(potential, dataset, indices))
+    run = Path(model).with_suffix(".run") if isinstance(model, str | os.PathLike) else None
+    split = None if part is None else part[0]
+    if told := training_words(potential, dataset, indices, split=split, part=found, run=run):
+        notes = (*notes, told)
     if part is not None and found != part[1]:
         notes = (
             f"{split_words(part[0])} has no {part[1]} frames; these are its {found} frames",
@@ -187,30 +184,6 @@ def evaluate_model(
         part=found,
         notes=notes,
     )
-
-
-def _training_frames(
-    potential: TrainedModel, model: ModelSource, dataset: Dataset
-) -> tuple[str, ...]:
-    """Says that a dataset is the one of the training, where it is."""
-    for card in trained_on(potential, dataset):
-        run = None if not isinstance(model, str | os.PathLike) else Path(model).with_suffix(".run")
-        split = "MODEL.run/split.json" if run is None else str(run / "split.json")
-        return (
-            f"{dataset.path} is what {card.name!r} was trained on: its training frames are among "
-            f"these, and their errors say nothing about others; split={split} (--split) looks at "
-            "test frames only",
-        )
-    return ()
-
-
-def _seen_frames(
-    potential: TrainedModel, dataset: Dataset, indices: NDArray[np.int64]
-) -> tuple[str, ...]:
-    """Says that frames of another dataset are ones of the training, where they are."""
-    if words := seen_words(potential, dataset, indices):
-        return (f"{words}, and their errors say nothing about others",)
-    return ()
 
 
 def open_model(

@@ -256,7 +256,9 @@ def fit(
         recipe=dict(job.recipe),
         metrics={**metrics, "best_epoch": result.best_epoch, "interrupted": result.interrupted},
     )
-    finished.card = with_frames(card, job.dataset, given, structures)
+    finished.card = card
+    if processes.is_first:
+        finished.card = with_frames(card, job.dataset, given, structures)
     examination = None
     if processes.is_first:
         save(finished, job.output)

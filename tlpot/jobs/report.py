@@ -51,7 +51,7 @@ from tlpot.jobs.engine_features import with_engine
 from tlpot.jobs.evaluate import frames_of_part, label_level, level_of, told_properties
 from tlpot.jobs.given_settings import ConfigSource, settings_with_data
 from tlpot.jobs.property_jobs import check_quantity, property_baselines
-from tlpot.jobs.seen_frames import foreign_split, seen_words
+from tlpot.jobs.seen_frames import training_words
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import (
     DeltaPotential,
@@ -351,11 +351,8 @@ def make_report(
     indices, part = frames_of_part(dataset, level, stored_part(split, config.part))
     if not len(indices):
         raise DataError(f"{dataset.path}: there are no {part} frames to look at for {level}")
-    foreign = "" if split is None else foreign_split(opened, dataset, split, part)
-    if not foreign and part != "train" and (seen := seen_words(opened, dataset, indices)):
-        foreign = f"{seen}, and their errors say nothing about others"
-    if foreign:
-        warnings.warn(foreign, TLPotWarning, stacklevel=3)
+    if words := training_words(opened, dataset, indices, split=split, part=part):
+        warnings.warn(words, TLPotWarning, stacklevel=3)
     end = predict(model, dataset, indices, level, device=opened.device, show=show)
     if target is not None:
         return _property_report(config, opened, model, dataset, end, level, part, parent)

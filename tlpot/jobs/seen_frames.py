@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,18 +97,46 @@ def seen_words(
     return words
 
 
-def foreign_split(model: TrainedModel, dataset: Dataset, split: SplitSource, part: str) -> str:
-    """Says that a split of the data of a training is not that of the training; empty if it is."""
+def training_words(
+    model: TrainedModel,
+    dataset: Dataset,
+    frames: Sequence[int] | NDArray[np.int64],
+    *,
+    split: SplitSource | None,
+    part: str,
+    run: Path | None = None,
+) -> str:
+    """Says what is to be known of errors on frames that a model may have been trained on.
+
+    Args:
+        model: whose errors.
+        dataset: where the frames are.
+        frames: their indices.
+        split: how they were chosen; None for all frames.
+        part: of the split; nothing is said of ``train``, which was asked for.
+        run: folder of the training, for the remedy; None if nobody knows.
+
+    Returns:
+        A sentence, or nothing.
+    """
     if part == "train":
         return ""
-    divided = load_split(split, dataset)
+    own = "MODEL.run/split.json" if run is None else str(run / "split.json")
+    divided = None if split is None else load_split(split, dataset)
     for card in trained_on(model, dataset):
+        if divided is None:
+            return (
+                f"{dataset.path} is what {card.name!r} was trained on: its training frames are "
+                f"among these, and their errors say nothing about others; split={own} (--split) "
+                "looks at test frames only"
+            )
         if differing := other_split(card, divided):
             return (
                 f"{differing}, so that these {part} frames may have been trained on, and their "
-                "errors say nothing about others; give the split of the training "
-                "(MODEL.run/split.json)"
+                f"errors say nothing about others; give the split of the training ({own})"
             )
+    if seen := seen_words(model, dataset, frames):
+        return f"{seen}, and their errors say nothing about others"
     return ""
 
 
