@@ -29,6 +29,39 @@ class AIMNet2(nn.Module):
         return {"energy": energy, "aim": data["coord"][:, :, :2]}
 
 
+class Springs(nn.Module):
+    """Of AIMNet2's inputs and outputs, and another network."""
+
+    def forward(self, data: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"energy": (data["coord"] ** 2).sum(dim=(1, 2))}
+
+
+class Scaled(nn.Module):
+    """One network of an ensemble, with its forces, as the real one wraps them."""
+
+    def __init__(self, module: nn.Module, factor: float) -> None:
+        super().__init__()
+        self.module, self.factor = module, factor
+
+    def forward(self, data: dict[str, Tensor]) -> dict[str, Tensor]:
+        found = self.module(data)
+        slopes = 3 * data["coord"] ** 2 * data["numbers"].sum(1)[:, None, None]
+        return {"energy": found["energy"] * self.factor, "forces": -slopes * self.factor}
+
+
+class EnsembledModel(nn.Module):
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.models = nn.ModuleList([Scaled(module, 1.0), Scaled(module, 2.0)])
+
+    def forward(self, data: dict[str, Tensor]) -> dict[str, Tensor]:
+        answers = [model(data) for model in self.models]
+        return {
+            key: torch.stack([answer[key] for answer in answers]).mean(0)
+            for key in ["energy", "forces"]
+        }
+
+
 class Cell(nn.Module):
     """Springs between all atoms and to the sides of the cell, with names of its own."""
 
@@ -92,6 +125,28 @@ def test_aimnet2_needs_no_description(saved, tmp_path):
     assert level.name == "aimnet2"
     assert "MIT" in level.definition
     assert "model_sha256" in level.definition
+
+
+def test_an_ensemble_of_aimnet2_answers_with_its_mean(saved):
+    one, atoms = compute(saved(AIMNet2()), molecule("NH3")), molecule("NH3")
+    made = make_engine(EngineSpec(name=saved(EnsembledModel(AIMNet2()))))
+    assert made.level == "aimnet2"
+    system = System.from_atoms(atoms)
+    found = made.compute(system, forces=True, log=io.StringIO())
+    assert found.energy == pytest.approx(1.5 * one.energy, rel=1e-6)
+    np.testing.assert_allclose(found.forces, 1.5 * one.forces, rtol=1e-5, atol=1e-6)
+    both = made.compute_batch([system, system], forces=True, log=io.StringIO())
+    for each in both:
+        np.testing.assert_allclose(each.forces, found.forces, rtol=1e-6)
+    assert made.compute(system, forces=False, log=io.StringIO()).energy == found.energy
+    with pytest.raises(LabelError, match="names no output for descriptors"):
+        made.descriptors(system, io.StringIO())
+
+
+@pytest.mark.fault
+def test_an_ensemble_of_something_else_is_not_known(saved):
+    with pytest.raises(ConfigError, match="not of a layout that is known"):
+        make_engine(EngineSpec(name=saved(EnsembledModel(Springs()))))
 
 
 def test_units_and_derivatives_by_the_cell(saved):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -86,6 +86,9 @@ AIMNET2 = TorchDescription(
     origin="https://github.com/isayevlab/AIMNet2, doi:10.1039/D4SC08572H",
 )
 """The layout of AIMNet2 of 2023; eV and Å, charged closed shells without a cell."""
+
+AIMNET2_ENSEMBLE = replace(AIMNET2, outputs={"energy": "energy", "forces": "forces"})
+"""The same of several networks of one kind in one file, which answer with their mean."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -397,10 +400,18 @@ def _description(path: Path, settings: TorchSettings, model: Any) -> TorchDescri
         return parse(TorchDescription, read_yaml(source), str(source))
     if model.original_name == "AIMNet2":
         return AIMNET2
+    if model.original_name == "EnsembledModel" and _kinds(model) == {"AIMNet2"}:
+        return AIMNET2_ENSEMBLE
     raise ConfigError(
         f"{path} is not of a layout that is known; describe its inputs and outputs in {beside} or "
         "with description=FILE.yaml, see docs/foreign.md"
     )
+
+
+def _kinds(model: Any) -> set[str]:
+    """Returns what the members of an ensemble are, each of which gives forces with its energy."""
+    members = model.models.children()
+    return {getattr(getattr(m, "module", m), "original_name", "") for m in members}
 
 
 def _agree(one: Labels, other: Labels) -> bool:
