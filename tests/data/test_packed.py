@@ -140,6 +140,28 @@ def test_a_damaged_cache_is_made_again(harm, awkward, cache):
     same(expected, found)
 
 
+@pytest.mark.fault
+def test_a_cache_that_another_process_reads_is_left_alone(awkward, cache, monkeypatch):
+    """Of two processes that opened a file at once, the second took the first one's cache away."""
+    first = open_dataset(awkward)
+    whole, looks = packed._opened, []
+
+    def absent_at_first(path, place):
+        looks.append(place)
+        return None if len(looks) == 1 else whole(path, place)
+
+    monkeypatch.setattr(packed, "_opened", absent_at_first)
+    (place,) = cache.iterdir()
+    made = {file.name: file.stat().st_ino for file in place.iterdir()}
+    second = open_dataset(awkward)
+    assert len(looks) > 1
+    assert list(cache.iterdir()) == [place]
+    assert {file.name: file.stat().st_ino for file in place.iterdir()} == made
+    everything = np.arange(len(first))
+    for one, other in zip(first.read(everything), second.read(everything), strict=True):
+        np.testing.assert_array_equal(one.system.positions, other.system.positions)
+
+
 def test_where_nothing_can_be_written_the_file_itself_is_read(awkward, cache):
     cache.parent.parent.mkdir(exist_ok=True)
     cache.parent.write_text("a file, no folder")

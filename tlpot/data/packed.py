@@ -180,12 +180,12 @@ def _write(store: HDF5Store, place: Path) -> int:
     try:
         index, n_bytes = _columns(store, temporary)
         (temporary / _INDEX).write_text(json.dumps(index))
-        shutil.rmtree(place, ignore_errors=True)
         try:
             temporary.rename(place)
-        except OSError:  # another process was first
-            if not (place / _INDEX).exists():
-                raise
+        except OSError:  # there is one: of a process that was first, and may read it, or damaged
+            if _opened(store.path, place) is None:
+                shutil.rmtree(place, ignore_errors=True)
+                temporary.rename(place)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return n_bytes
