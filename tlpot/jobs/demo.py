@@ -48,7 +48,10 @@ def plot_demo(errors: Mapping[int, Mapping[str, list[float]]], path: Path) -> No
         axes.plot(sizes, mean, color=colour, marker=marker, label=label)
         axes.fill_between(sizes, mean - spread, mean + spread, color=colour, alpha=0.15)
     axes.axhline(_CHEMICAL_ACCURACY, color="0.7", linestyle="--", linewidth=1)
-    axes.text(sizes[0], _CHEMICAL_ACCURACY, "1 kcal/mol", va="bottom", color="0.5", fontsize=8)
+    axes.annotate(
+        "1 kcal/mol", (1.0, _CHEMICAL_ACCURACY), (4, 0), xycoords=("axes fraction", "data"),
+        textcoords="offset points", va="center", color="0.5", fontsize=8,
+    )  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks(sizes, [str(n) for n in sizes])
