@@ -76,7 +76,7 @@ class MDResult:
             f"{last.step} steps, {last.time / 1e3:g} ps, {1e3 * self.seconds_per_step:.2f} ms/step",
             f"temperature {self.temperatures.mean():.0f} ± {self.temperatures.std():.0f} K",
         ]
-        if self.settings.ensemble == "nve":
+        if self.settings.ensemble == "nve" and math.isfinite(self.drift):
             lines.append(f"total energy drifts by {self.drift:+.4f} meV/atom/ps")
         lines.append(f"wrote {self.trajectory}, {self.log}, {self.plot}")
         return "\n".join(lines)
