@@ -18,6 +18,7 @@ from tlpot.dynamics.runner import draw_velocities, is_linear
 from tlpot.dynamics.settings import MDSettings
 from tlpot.dynamics.vibrations import shape_of
 from tlpot.errors import ConfigError, GeometryError, TLPotWarning
+from tlpot.system import System
 
 pytestmark = pytest.mark.fault
 
@@ -50,6 +51,22 @@ def test_the_command_has_charge_and_spin(tmp_path, capsys):
     command += ["--spin", "2", "--steps", "2", "-o", str(tmp_path / "run")]
     assert main(command) == 2
     assert "the structure has charge -1" in capsys.readouterr().err  # so it has arrived
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [{"total_charge": 0}, {"q": -1, "multiplicity": 1}, {"Charge": 0, "uhf": 0}, {"charge": 2}],
+)
+def test_a_charge_replaces_what_the_structure_says_under_any_name(stated):
+    """`total_charge` of the structure "contradicts" the charge that was to replace it."""
+    atoms = molecule("H2O")
+    atoms.info |= stated
+    atoms.arrays["formal_charges"] = np.array([-1.0, 0.0, 0.0])
+    found = relax(atoms, EMT(), charge=1, spin=2, fmax=50.0).atoms
+    assert (found.info["charge"], found.info["spin"]) == (1, 2)
+    assert (System.from_atoms(found).charge, System.from_atoms(found).spin) == (1, 2)
+    assert "formal_charges" not in found.arrays
+    assert "formal_charges" in atoms.arrays
 
 
 def test_frames_do_not_say_of_themselves_what_was_true_of_the_start(tmp_path):

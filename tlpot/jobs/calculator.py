@@ -42,6 +42,7 @@ from tlpot.presentation import progress_bar
 from tlpot.structures import NOTES, read_structure
 from tlpot.system import System, check_system
 from tlpot.targets import is_property, of_difference
+from tlpot.total_charge import replace_state
 
 Structure = str | os.PathLike[str] | Atoms
 """A file (its last frame), one of ASE's molecules by name, or atoms, which are copied."""
@@ -108,10 +109,7 @@ def given_atoms(
     for key in (*_OF_FRAMES, *_OF_MODES):
         atoms.info.pop(key, None)
     atoms.arrays.pop("mode", None)
-    if charge is not None:
-        atoms.info["charge"] = charge
-    if spin is not None:
-        atoms.info["spin"] = spin
+    replace_state(atoms.info, atoms.arrays, charge=charge, spin=spin)
     return atoms, tuple(str(atoms.info.get(NOTES, "")).splitlines())
 
 
