@@ -158,6 +158,41 @@ def test_a_molecule_alone_in_a_box_is_told_so(name):
     np.testing.assert_allclose(found.wavenumbers[-len(real) :], real, atol=0.5)
 
 
+def test_a_molecule_across_the_boundary_is_alone_all_the_same():
+    """Atoms on both sides of a box are one molecule."""
+    boxed = relax("H2O", ToyModel(), fmax=1e-3).atoms
+    boxed.set_cell([15.0, 15.0, 15.0])
+    boxed.pbc = True
+    boxed.wrap()
+    assert np.ptp(boxed.positions, axis=0).max() > 10.0
+    with pytest.warns(TLPotWarning, match="box"):
+        assert frequencies(boxed, ToyModel()).thermochemistry is None
+
+
+def test_cold_molecules_have_thermochemistry_without_warnings_of_numpy():
+    """At 1 K there were "overflow encountered in exp", one for each mode."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = frequencies("H2O", ToyModel(), relax=True, temperature=1.0)
+    zero = found.energy + found.zero_point_energy
+    assert found.thermochemistry.internal_energy == pytest.approx(zero, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"ensemble": "langevin", "friction": 5000.0}, "friction"),
+        ({"ensemble": "npt", "barostat_time": 5.0}, "barostat_time"),
+        ({"ensemble": "npt", "thermostat_time": 9.0}, "thermostat_time"),
+    ],
+)
+def test_thermostats_that_are_too_fast_are_named(tmp_path, settings, named):
+    """Runs exploded, and were told of structures and models."""
+    atoms = bulk("Cu", cubic=True)
+    with pytest.warns(TLPotWarning, match=named):
+        md(atoms, EMT(), output=tmp_path / "run", steps=1, **settings)
+
+
 def test_crystals_are_no_molecules_in_boxes():
     """The other side of it: atoms that feel their images keep their thermochemistry."""
     with warnings.catch_warnings():

@@ -191,17 +191,23 @@ def harmonic_modes(atoms: Atoms, hessian: Floats) -> HarmonicModes:
 def turns_freely(atoms: Atoms, hessian: Floats) -> bool:
     """Tells whether a periodic structure can turn as a whole, as a molecule in a large box does.
 
-    `hessian` is [3 n_atoms, 3 n_atoms], eV/Å². Atoms on both sides of the boundary are not put
-    together, so that a molecule which lies across it is not known as one.
+    `hessian` is [3 n_atoms, 3 n_atoms], eV/Å². A molecule across the boundary is put
+    together if it is smaller than half the cell.
     """
     if len(atoms) == 1 or not atoms.pbc.any() or atoms.constraints:
         return False
     roots = np.repeat(np.sqrt(atoms.get_masses()), 3)
-    alone = atoms.copy()
-    alone.pbc = False
-    turns = _rigid(alone, roots, shape_of(alone))[:, 3:]
-    values = np.linalg.eigvalsh(turns.T @ (hessian / roots[:, None] / roots) @ turns)
-    return bool((np.abs(_wavenumbers(values)) < _TURNING).all())
+    weighted = hessian / roots[:, None] / roots
+    nearest = atoms.get_distances(0, range(len(atoms)), mic=True, vector=True)
+    for positions in (atoms.positions, nearest):
+        alone = atoms.copy()
+        alone.pbc = False
+        alone.positions = positions
+        turns = _rigid(alone, roots, shape_of(alone))[:, 3:]
+        values = np.linalg.eigvalsh(turns.T @ weighted @ turns)
+        if (np.abs(_wavenumbers(values)) < _TURNING).all():
+            return True
+    return False
 
 
 def _wavenumbers(values: Floats) -> Floats:
