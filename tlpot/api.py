@@ -1551,6 +1551,8 @@ def md(
     seed: int = 0,
     log_every: int = 10,
     stop_when: Sequence[str] | str = (),
+    charge: int | None = None,
+    spin: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
     scheme: SchemeLike | None = None,
@@ -1584,6 +1586,8 @@ def md(
         seed: of velocities and noise.
         log_every: steps between two frames.
         stop_when: conditions that end the run, such as ``domain<0.05``.
+        charge: total charge in e, in place of what the structure says.
+        spin: multiplicity 2S + 1, likewise.
         resume: go on with the run that is there.
         overwrite: replace the run that is there; never the structure itself.
         scheme: of fragments, see `fragment`; None treats the whole structure.
@@ -1632,7 +1636,7 @@ def md(
         dtype=dtype,
     )
     with _running(threads, progress):
-        start = MDStart.open(structure, output, resume=resume)
+        start = MDStart.open(structure, output, resume=resume, charge=charge, spin=spin)
         calculator, words = method.calculator(start.atoms)
         run = run_md(
             start.atoms,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -136,6 +136,37 @@ def charge_and_spin(
             f"expected {'2, 4, ...' if n_electrons % 2 else '1, 3, ...'} up to {n_electrons + 1}"
         )
     return charge, spin
+
+
+def replace_state(
+    info: MutableMapping[str, Any],
+    arrays: MutableMapping[str, Any],
+    *,
+    charge: int | None = None,
+    spin: int | None = None,
+) -> None:
+    """States charge or multiplicity in place of all that a structure says of them.
+
+    Args:
+        info: as `ase.Atoms.info`, changed.
+        arrays: as `ase.Atoms.arrays`, likewise; charges of atoms that add up to the charge stay.
+        charge: total charge in e; None leaves what there is.
+        spin: multiplicity 2S + 1, likewise.
+    """
+    if charge is not None:
+        for key, values in list(_per_atom(arrays, CHARGE_ARRAYS)):
+            if values.ndim > 1 or not abs(float(values.sum()) - charge) < _SUM:
+                del arrays[key]
+        _forget(info, _CHARGES | {"q"})
+        info["charge"] = charge
+    if spin is not None:
+        _forget(info, _MULTIPLICITIES | _UNPAIRED | {"totalspin"})
+        info["spin"] = spin
+
+
+def _forget(info: MutableMapping[str, Any], names: set[str]) -> None:
+    for key in [key for key, _ in _under(info, names)]:
+        del info[key]
 
 
 def impossible_spin(n_electrons: int, charge: int, spin: int) -> str:

@@ -22,6 +22,8 @@ def add_md_arguments(parser: argparse.ArgumentParser) -> None:
         "file with a model for each fragment",
     )
     add("--level", "level of theory, if the model has several")
+    add("--charge", "total charge, in place of the structure's", int)
+    add("--spin", "multiplicity 2S + 1, likewise", int)
     add("--ensemble", "nve, langevin (default), npt; nvt means langevin", "langevin")
     add("--temperature", "K; default 300", 300.0)
     add("--timestep", "fs; default 0.5", 0.5)
@@ -54,8 +56,9 @@ def run_md(arguments: argparse.Namespace) -> None:
     """Runs the dynamics and prints a summary."""
     from tlpot import api
 
-    names = "level ensemble temperature timestep time steps friction pressure thermostat_time"
-    names += " barostat_time seed log_every stop_when resume overwrite device dtype threads"
+    names = "level charge spin ensemble temperature timestep time steps friction pressure"
+    names += " thermostat_time barostat_time seed log_every stop_when resume overwrite"
+    names += " device dtype threads"
     result = api.md(
         arguments.structure,
         arguments.model,

@@ -410,9 +410,7 @@ def _reals(values: Sequence[Sequence[str]]) -> NDArray[np.float64]:
     try:
         return np.array([[float(word) for word in words] for words in values])
     except ValueError:  # Fortran writes 1.0D+00
-        return np.array(
-            [[float(w.replace("D", "E").replace("d", "e")) for w in words] for words in values]
-        )
+        return np.array([[float(re.sub("[dD]", "e", w)) for w in words] for words in values])
 
 
 def _numbers(arrays: dict[str, NDArray]) -> NDArray[np.int64]:
@@ -436,7 +434,8 @@ def _numbers(arrays: dict[str, NDArray]) -> NDArray[np.int64]:
 def _element(text: str) -> int:
     number = int(text) if text.isdigit() else atomic_numbers.get(text.capitalize(), 0)
     if not 0 < number < len(chemical_symbols):
-        raise _DamageError(f"{_short(text)} is not an element")
+        isotope = ": write H, and a column masses:R:1" * (text in ("D", "T"))
+        raise _DamageError(f"{_short(text)} is not an element{isotope}")
     return number
 
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         free_atoms,
         harmonic_modes,
         hessian_of,
+        turns_freely,
         write_modes,
         write_molden,
     )

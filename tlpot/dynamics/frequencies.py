@@ -121,8 +121,9 @@ def thermochemistry(
         internal, entropy = energy, 0.0
         if real:  # the one atom of a primitive cell has none, and ASE then fails
             solid = HarmonicThermo(real, potentialenergy=energy)
-            internal = float(solid.get_internal_energy(temperature, verbose=False))
-            entropy = float(solid.get_entropy(temperature, verbose=False))
+            with np.errstate(over="ignore"):  # of quanta far above kT
+                internal = float(solid.get_internal_energy(temperature, verbose=False))
+                entropy = float(solid.get_entropy(temperature, verbose=False))
         return Thermochemistry(
             kind="harmonic", temperature=temperature, pressure=math.nan, symmetry=1,
             multiplicity=multiplicity, internal_energy=internal, enthalpy=internal,
@@ -143,8 +144,9 @@ def thermochemistry(
             spin=0.5 * (multiplicity - 1),
             ignore_imag_modes=True,
         )
-    enthalpy = float(gas.get_enthalpy(temperature, verbose=False))
-    entropy = float(gas.get_entropy(temperature, pressure=1e5 * pressure, verbose=False))
+    with np.errstate(over="ignore"):
+        enthalpy = float(gas.get_enthalpy(temperature, verbose=False))
+        entropy = float(gas.get_entropy(temperature, pressure=1e5 * pressure, verbose=False))
     return Thermochemistry(
         kind="ideal gas", temperature=temperature, pressure=pressure, symmetry=number,
         multiplicity=multiplicity, internal_energy=enthalpy - units.kB * temperature,

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 _LONGEST_STEP = 0.5
 """An atom that moves further in one time step, Å, is taken for an explosion."""
+_STEPS_OF_PERIOD = 20
+"""Time steps that the period of a thermostat or barostat should have."""
+_STEPS_OF_FRICTION = 2
+"""Time steps that the inverse of a friction should have."""
 _STEP_OF_UNIT_MASS = 1.05
 """fs; longer steps are a ninth of a stretching vibration of an atom of 1 u. Periods grow with the
 root of the mass."""
@@ -76,7 +80,7 @@ class MDResult:
             f"{last.step} steps, {last.time / 1e3:g} ps, {1e3 * self.seconds_per_step:.2f} ms/step",
             f"temperature {self.temperatures.mean():.0f} ± {self.temperatures.std():.0f} K",
         ]
-        if self.settings.ensemble == "nve":
+        if self.settings.ensemble == "nve" and math.isfinite(self.drift):
             lines.append(f"total energy drifts by {self.drift:+.4f} meV/atom/ps")
         lines.append(f"wrote {self.trajectory}, {self.log}, {self.plot}")
         return "\n".join(lines)
@@ -164,6 +168,7 @@ def _run(
         record.extras = _extras(settings, calculator)
     _warn_of_constraints(atoms, record)
     _warn_of_long_steps(atoms, settings)
+    _warn_of_short_times(settings)
 
     try:
         with record, _bar(settings, begun, progress) as bar:
@@ -211,6 +216,27 @@ def _warn_of_long_steps(atoms: Atoms, settings: MDSettings) -> None:
         TLPotWarning,
         stacklevel=4,
     )
+
+
+def _warn_of_short_times(settings: MDSettings) -> None:
+    """Says where thermostat or barostat are too fast for the time step."""
+    step = settings.timestep
+    if settings.ensemble == "npt":
+        wanted, found = _STEPS_OF_PERIOD * step, {
+            "thermostat_time": settings.thermostat_time, "barostat_time": settings.barostat_time,
+        }  # fmt: skip
+        short = [f"{name} is {value:g} fs" for name, value in found.items() if value < wanted]
+        what = f"{' and '.join(short)}, expected {wanted:g} or more, {_STEPS_OF_PERIOD} steps"
+    else:
+        most = 1e3 / (_STEPS_OF_FRICTION * step)
+        short = ["friction"] * (settings.ensemble == "langevin" and settings.friction > most)
+        what = f"friction is {settings.friction:g}/ps, expected {most:g} or less"
+    if short:
+        warnings.warn(
+            f"{what}: too fast to be integrated with steps of {step:g} fs; the run may explode",
+            TLPotWarning,
+            stacklevel=4,
+        )
 
 
 def _warn_of_constraints(atoms: Atoms, record: MDRecord) -> None:

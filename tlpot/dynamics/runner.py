@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from ase.md.md import MolecularDynamics
 
 _LINEAR = 1e-3
-"""A molecule whose least moment of inertia is this much smaller than its largest is linear."""
+"""The least moment of inertia of a linear molecule, as a part of its largest, is below that."""
+_ASIDE = 0.2
+"""Å, that its atoms may be off the axis; molecules far from each other have such moments, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +238,12 @@ def rigid_motions(atoms: Atoms, settings: MDSettings) -> tuple[int, int]:
 
 def is_linear(atoms: Atoms) -> bool:
     """Tells linear molecules by their moments of inertia; an atom alone is not asked about."""
-    moments = atoms.get_moments_of_inertia()
-    return bool(moments[0] < _LINEAR * moments[-1])
+    arms = atoms.positions - atoms.get_center_of_mass()
+    moments, axes = np.linalg.eigh(_inertia(atoms.get_masses(), arms))
+    if moments[0] >= _LINEAR * moments[-1]:
+        return False
+    aside = np.cross(arms, axes[:, 0])
+    return bool(np.linalg.norm(aside, axis=1).max() < _ASIDE)
 
 
 def draw_velocities(
@@ -277,14 +283,22 @@ def temperature(atoms: Atoms, n_degrees: int) -> float:
     return float(2.0 * atoms.get_kinetic_energy() / (n_degrees * units.kB))
 
 
+def _inertia(masses: Floats, arms: Floats) -> Floats:
+    """The tensor of inertia; ASE's own warns of structures that are periodic."""
+    weighted = masses[:, None] * arms
+    tensor: Floats = np.eye(3) * (weighted * arms).sum() - weighted.T @ arms
+    return tensor
+
+
 def _rigid_parts(atoms: Atoms) -> tuple[Floats, Floats]:
     """The momenta, [n_atoms, 3] each, that belong to overall translation and rotation."""
     masses = atoms.get_masses()[:, None]
     momenta = atoms.get_momenta()
     arms = atoms.positions - atoms.get_center_of_mass()
-    inertia = np.eye(3) * (masses * arms**2).sum() - (masses * arms).T @ arms
+    inertia = _inertia(masses[:, 0], arms)
     # ASE's own ZeroRotation divides by the vanishing moment of a linear molecule
-    inverse = np.linalg.pinv(inertia, rcond=_LINEAR, hermitian=True)
+    least = _LINEAR if is_linear(atoms) else 1e-12
+    inverse = np.linalg.pinv(inertia, rcond=least, hermitian=True)
     spin = inverse @ np.cross(arms, momenta).sum(axis=0)
     return masses * momenta.sum(axis=0) / masses.sum(), masses * np.cross(spin, arms)
 

@@ -114,7 +114,8 @@ class StopCondition:
         atoms = run.atoms
         if self.name == "temperature":
             return run.temperature
-        energy = float(atoms.get_potential_energy())  # nothing is evaluated twice
+        # that of the log, without restraints; nothing is evaluated twice
+        energy = float(atoms.get_potential_energy(apply_constraint=False))
         if self.name == "potential":
             return energy
         results = atoms.calc.results

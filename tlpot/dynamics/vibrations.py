@@ -26,6 +26,10 @@ Shape = Literal["atom", "linear", "nonlinear", "periodic", "held"]
 STEP = 0.005
 """Å, of central differences of forces: their error is of second order, 0.1 cm⁻¹ in H2CO."""
 
+_TURNING = 20.0
+"""cm⁻¹ below which a rotation of the whole meets no resistance; crystals have their librations
+above, and molecules that are relaxed to 0.01 eV/Å stay below."""
+
 PER_CM = units._hbar * 1e10 / np.sqrt(units._e * units._amu) / units.invcm
 """Wavenumber in cm⁻¹ of ω = 1 sqrt(eV/Å²/amu)."""
 
@@ -182,6 +186,28 @@ def harmonic_modes(atoms: Atoms, hessian: Floats) -> HarmonicModes:
         displacements=displacements.reshape(len(values), len(atoms), 3),
         rigid_wavenumbers=_wavenumbers(rigid_values),
     )
+
+
+def turns_freely(atoms: Atoms, hessian: Floats) -> bool:
+    """Tells whether a periodic structure can turn as a whole, as a molecule in a large box does.
+
+    `hessian` is [3 n_atoms, 3 n_atoms], eV/Å². A molecule across the boundary is put
+    together if it is smaller than half the cell.
+    """
+    if len(atoms) == 1 or not atoms.pbc.any() or atoms.constraints:
+        return False
+    roots = np.repeat(np.sqrt(atoms.get_masses()), 3)
+    weighted = hessian / roots[:, None] / roots
+    nearest = atoms.get_distances(0, range(len(atoms)), mic=True, vector=True)
+    for positions in (atoms.positions, nearest):
+        alone = atoms.copy()
+        alone.pbc = False
+        alone.positions = positions
+        turns = _rigid(alone, roots, shape_of(alone))[:, 3:]
+        values = np.linalg.eigvalsh(turns.T @ weighted @ turns)
+        if (np.abs(_wavenumbers(values)) < _TURNING).all():
+            return True
+    return False
 
 
 def _wavenumbers(values: Floats) -> Floats:

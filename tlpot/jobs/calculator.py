@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -28,6 +29,7 @@ from tlpot.dynamics import LOST
 from tlpot.errors import (
     ChargeWarning,
     ConfigError,
+    GeometryError,
     OutputError,
     TLPotError,
     TLPotWarning,
@@ -40,6 +42,7 @@ from tlpot.presentation import progress_bar
 from tlpot.structures import NOTES, read_structure
 from tlpot.system import System, check_system
 from tlpot.targets import is_property, of_difference
+from tlpot.total_charge import replace_state
 
 Structure = str | os.PathLike[str] | Atoms
 """A file (its last frame), one of ASE's molecules by name, or atoms, which are copied."""
@@ -64,14 +67,9 @@ def open_structure(
         GeometryError: no atoms, NaN, a singular cell, or a charge that cannot be understood.
         ConfigError: something else was given.
     """
-    with warnings.catch_warnings():
-        if charge is not None:
-            warnings.simplefilter("ignore", ChargeWarning)  # of what it stands in the place of
-        atoms, notes = given_atoms(structure)
+    atoms, notes = given_atoms(structure, charge=charge, spin=spin)
     atoms.calc = None
     atoms.arrays.pop("momenta", None)
-    for key in (*_OF_FRAMES, *_OF_MODES):
-        atoms.info.pop(key, None)
     lost = atoms.info.pop(LOST, None)
     if lost:
         warnings.warn(
@@ -80,17 +78,17 @@ def open_structure(
             TLPotWarning,
             stacklevel=4,
         )
-    if charge is not None:
-        atoms.info["charge"] = charge
-    if spin is not None:
-        atoms.info["spin"] = spin
     name = "the structure" if isinstance(structure, Atoms) else str(structure)
     check_system(System.from_atoms(atoms), name)
     return atoms, notes
 
 
-def given_atoms(structure: Structure) -> tuple[Atoms, tuple[str, ...]]:
-    """Returns atoms of the caller's own, and what their reader had to say.
+def given_atoms(
+    structure: Structure, *, charge: int | None = None, spin: int | None = None
+) -> tuple[Atoms, tuple[str, ...]]:
+    """Returns atoms of the caller's own, velocities included, and what their reader had to say.
+
+    What a frame of ours says of itself is dropped. The arguments are those of `open_structure`.
 
     Raises:
         DataError: neither a file nor the name of a molecule, or an unreadable file.
@@ -99,13 +97,37 @@ def given_atoms(structure: Structure) -> tuple[Atoms, tuple[str, ...]]:
     if isinstance(structure, Atoms):
         atoms: Atoms = structure.copy()
     elif isinstance(structure, str | os.PathLike):
-        atoms = read_structure(os.fspath(structure))
+        with warnings.catch_warnings():
+            if charge is not None:
+                warnings.simplefilter("ignore", ChargeWarning)  # of what it stands in the place of
+            atoms = read_structure(os.fspath(structure))
     else:
         raise ConfigError(
             f"structure is a {type(structure).__name__}; expected a file, the name of one of "
             "ASE's molecules, or one ase.Atoms"
         )
+    for key in (*_OF_FRAMES, *_OF_MODES):
+        atoms.info.pop(key, None)
+    atoms.arrays.pop("mode", None)
+    replace_state(atoms.info, atoms.arrays, charge=charge, spin=spin)
     return atoms, tuple(str(atoms.info.get(NOTES, "")).splitlines())
+
+
+def check_masses(atoms: Atoms) -> None:
+    """Refuses masses that nothing can move with.
+
+    Raises:
+        GeometryError: one is zero, negative or no number.
+    """
+    masses = atoms.get_masses()
+    bad = np.flatnonzero(~(np.isfinite(masses) & (masses > 0)))
+    if bad.size:
+        k = int(bad[0])
+        raise GeometryError(
+            f"the mass of atom {k} ({atoms.symbols[k]}) is {masses[k]:g} u, expected one above 0 "
+            f"(found {bad.size} such); take the masses out of the file, or set them with "
+            "atoms.set_masses"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,14 +24,16 @@ from tlpot.dynamics import (
     hessian_of,
     relaxation_steps,
     thermochemistry,
+    turns_freely,
     write_modes,
     write_molden,
 )
-from tlpot.errors import SimulationError
+from tlpot.errors import SimulationError, TLPotWarning
 from tlpot.files import make_folder
 from tlpot.jobs.calculator import (
     EnergyMethod,
     Structure,
+    check_masses,
     check_result_files,
     domain_of,
     labelled,
@@ -42,6 +45,11 @@ from tlpot.system import System
 
 FORCE_LIMIT = 0.01
 """Largest force of a stationary point, eV/Å."""
+_ALONE = "a molecule alone in a box, whose rotations are among the vibrations"
+_UNBOXED = (
+    f"the structure is {_ALONE}; for the vibrations and the ideal gas of the molecule take the box "
+    'away: atoms.pbc = False, or pbc="F F F" in the file'
+)
 _FREE = 1e-2
 """cm⁻¹ below which a mode has no restoring force, and no entropy."""
 
@@ -89,6 +97,7 @@ def frequencies_of(
     written = check_result_files(files, structure, overwrite=overwrite)
     atoms, notes = open_structure(structure, charge=charge, spin=spin)
     free_atoms(atoms)
+    check_masses(atoms)
     calculator, words = method.calculator(atoms)
     atoms.calc = calculator
     before = None
@@ -110,7 +119,10 @@ def frequencies_of(
     atoms.get_forces()  # of the structure itself again, should differences have moved it
     known = labelled(atoms)
     found = harmonic_modes(known, hessian)
-    thermal, reason = _thermal(known, energy, found, max_force, settings)
+    alone = turns_freely(known, hessian)
+    if alone:
+        warnings.warn(_UNBOXED, TLPotWarning, stacklevel=3)
+    thermal, reason = _thermal(known, energy, found, max_force, settings, alone=alone)
     for path, write in ((modes, write_modes), (molden, write_molden)):
         if path is not None:
             make_folder(Path(path).parent)
@@ -164,10 +176,14 @@ def _thermal(
     found: HarmonicModes,
     max_force: float,
     settings: FrequencySettings,
+    *,
+    alone: bool,
 ) -> tuple[Thermochemistry | None, str]:
     """Returns the thermochemistry, or why there is none."""
     if max_force > FORCE_LIMIT:
         return None, "the structure is no stationary point"
+    if alone:
+        return None, _ALONE
     free = int((np.abs(found.wavenumbers) < _FREE).sum())
     if free:
         return None, f"{free} modes without a restoring force; do the atoms feel each other?"

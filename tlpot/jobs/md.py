@@ -12,7 +12,7 @@ from ase import Atoms
 from tlpot.config import to_mapping
 from tlpot.dynamics import MDRecord, MDResult, Sample
 from tlpot.errors import ConfigError, OutputError
-from tlpot.jobs.calculator import Structure, given_atoms
+from tlpot.jobs.calculator import Structure, check_masses, given_atoms
 from tlpot.presentation import Result
 
 if TYPE_CHECKING:
@@ -94,24 +94,36 @@ class MDStart:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def open(cls, structure: Structure, output: str | os.PathLike[str], *, resume: bool) -> MDStart:
+    def open(
+        cls,
+        structure: Structure,
+        output: str | os.PathLike[str],
+        *,
+        resume: bool,
+        charge: int | None = None,
+        spin: int | None = None,
+    ) -> MDStart:
         """Opens a structure.
 
         Args:
             structure: a file, a molecule's name, or atoms, which are copied.
             output: path of the files of the run, see `MDRecord`.
             resume: the run goes on.
+            charge: total charge in e, in place of what the structure says.
+            spin: multiplicity 2S + 1, likewise.
 
         Raises:
             DataError: neither a file nor the name of a molecule, or an unreadable file.
             ConfigError: something else was given.
+            GeometryError: a mass that is not above zero.
             OutputError: the trajectory would replace the structure, which may be the only copy, or
                 the output has the ending of another format.
         """
         trajectory = MDRecord(output).trajectory
         if not resume and isinstance(structure, str | os.PathLike):
             _check_trajectory(Path(structure), output, trajectory)
-        atoms, notes = given_atoms(structure)
+        atoms, notes = given_atoms(structure, charge=charge, spin=spin)
+        check_masses(atoms)
         velocities = "of the last frame" if resume else "drawn"
         if not resume and atoms.get_momenta().any():
             velocities = "of the structure"
@@ -134,9 +146,15 @@ def n_steps(time: float, timestep: float) -> int:
         timestep: fs.
 
     Raises:
-        ConfigError: one is not positive.
+        ConfigError: one is not positive, or the time is less than half a step.
     """
     for name, value, unit in (("timestep", timestep, "fs"), ("time", time, "ps")):
         if not 0 < value < float("inf"):
             raise ConfigError(f"{name} is {value}, expected a positive number in {unit}")
-    return round(1e3 * time / timestep)
+    found = round(1e3 * time / timestep)
+    if found < 1:
+        raise ConfigError(
+            f"time is {time:g} ps, less than a step of {timestep:g} fs; expected a length in ps "
+            f"of at least {1e-3 * timestep:g}, or a shorter timestep"
+        )
+    return found

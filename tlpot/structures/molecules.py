@@ -6,7 +6,7 @@ import importlib
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
@@ -73,7 +73,8 @@ def _from_record(lines: list[str], where: str) -> Atoms:
         stated = _properties(lines[4 + n_atoms + n_bonds :])
     except (ValueError, KeyError, IndexError) as error:
         raise DataError(f"{where} is no molecule of an SDF file ({error})") from error
-    symbols = ["H" if symbol in ("D", "T") else symbol for symbol in symbols]
+    isotopes = {k: _HYDROGENS[s] for k, s in enumerate(symbols) if s in _HYDROGENS}
+    symbols = ["H" if symbol in _HYDROGENS else symbol for symbol in symbols]
     unknown = [symbol for symbol in symbols if symbol not in atomic_numbers]
     if unknown:
         raise DataError(f"{where}: {unknown[0]!r} is no element")
@@ -85,6 +86,10 @@ def _from_record(lines: list[str], where: str) -> Atoms:
                     raise DataError(f"{where}: M  {key} names atom {atom} of {n_atoms}")
                 values[atom - 1] = value if codes is None else codes[value]
     atoms = Atoms(symbols, positions)
+    isotopes |= {atom - 1: number for atom, number in stated["ISO"].items()}
+    if not all(0 <= k < n_atoms for k in isotopes):
+        raise DataError(f"{where}: M  ISO names an atom beyond {n_atoms}")
+    _set_isotopes(atoms, isotopes)
     if sum(charges):
         atoms.info["charge"] = sum(charges)
     if sum(unpaired):
@@ -96,8 +101,8 @@ def _from_record(lines: list[str], where: str) -> Atoms:
 
 
 def _properties(lines: list[str]) -> dict[str, dict[int, int]]:
-    """Returns the values of ``M  CHG`` and ``M  RAD`` by atom, from 1."""
-    found: dict[str, dict[int, int]] = {"CHG": {}, "RAD": {}}
+    """Returns the values of ``M  CHG``, ``M  RAD`` and ``M  ISO`` by atom, from 1."""
+    found: dict[str, dict[int, int]] = {"CHG": {}, "RAD": {}, "ISO": {}}
     for line in lines:
         if line.startswith("M  END"):
             break
@@ -106,6 +111,22 @@ def _properties(lines: list[str]) -> dict[str, dict[int, int]]:
             numbers = [int(word) for word in line[9:].split()]
             found[key].update(zip(numbers[::2], numbers[1::2], strict=True))
     return found
+
+
+_HYDROGENS = {"D": 2, "T": 3}
+_HEAVY_HYDROGENS = {2: 2.01410, 3: 3.01605}
+"""u, by mass number, which is the mass of other isotopes to 0.1 %, or 0.3 % of lithium."""
+
+
+def _set_isotopes(atoms: Atoms, isotopes: Mapping[int, int]) -> None:
+    """Gives some atoms the masses of isotopes, by index and mass number; others keep theirs."""
+    if not isotopes:
+        return
+    masses = atoms.get_masses()
+    for k, number in isotopes.items():
+        heavy = _HEAVY_HYDROGENS if atoms.numbers[k] == 1 else {}
+        masses[k] = heavy.get(number, float(number))
+    atoms.set_masses(masses)
 
 
 SMILES = "smiles"
@@ -132,7 +153,8 @@ def looks_like_smiles(text: str) -> bool:
 def smiles_atoms(smiles: str, seed: int = 0) -> Atoms:
     """Returns a molecule with hydrogens, a first conformer, and the charge that its SMILES states.
 
-    Unpaired electrons of radicals are parallel. ``info`` has ``charge``, ``spin`` and `SMILES`.
+    Isotopes have their masses. Unpaired electrons of radicals are parallel. ``info`` has
+    ``charge``, ``spin`` and `SMILES`.
 
     Args:
         smiles: of one molecule.
@@ -154,6 +176,8 @@ def smiles_atoms(smiles: str, seed: int = 0) -> Atoms:
         "spin": 1 + unpaired,
         SMILES: smiles,
     }
+    labelled = [atom for atom in molecule.GetAtoms() if atom.GetIsotope()]
+    _set_isotopes(atoms, {atom.GetIdx(): atom.GetIsotope() for atom in labelled})
     atoms.set_positions(_embedded(molecule, 1, seed, smiles)[0])
     if len(MolecularGraph(atoms, bonds_of(molecule)).pieces) > 1:
         raise ConfigError(f"SMILES {smiles!r} is of several molecules, expected one")
