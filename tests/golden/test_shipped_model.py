@@ -44,13 +44,13 @@ PEPTIDES = {
     ("tlpot-peptides-tiny", "gfn2-xtb", "CH3CONH2"): (-376.02023262, 1.50169916),
     ("tlpot-peptides-tiny", "ani-1ccx", "H2O"): (-2078.48683324, 0.66584108),
     ("tlpot-peptides-tiny", "ani-1ccx", "CH3CONH2"): (-5687.58677119, 0.87405970),
-    ("tlpot-peptides", "aimnet2", "H2O"): (-2081.05309629, 0.63149171),
-    ("tlpot-peptides", "aimnet2", "CH3SH"): (-11939.97516895, 0.19121669),
-    ("tlpot-peptides", "aimnet2", "CH3CONH2"): (-5696.97892456, 1.21338251),
-    ("tlpot-peptides", "gfn2-xtb", "CH3SH"): (-201.68869838, 0.47228266),
-    ("tlpot-peptides", "gfn2-xtb", "CH3CONH2"): (-376.03643105, 1.45192566),
-    ("tlpot-peptides", "ani-1ccx", "H2O"): (-2078.49401760, 0.62220083),
-    ("tlpot-peptides", "ani-1ccx", "CH3CONH2"): (-5687.60688657, 0.82581006),
+    ("tlpot-peptides", "aimnet2", "H2O"): (-2081.05444785, 0.62209123),
+    ("tlpot-peptides", "aimnet2", "CH3SH"): (-11939.97058191, 0.17616869),
+    ("tlpot-peptides", "aimnet2", "CH3CONH2"): (-5696.98084851, 1.19334610),
+    ("tlpot-peptides", "gfn2-xtb", "CH3SH"): (-201.68589966, 0.46546863),
+    ("tlpot-peptides", "gfn2-xtb", "CH3CONH2"): (-376.03852737, 1.45509522),
+    ("tlpot-peptides", "ani-1ccx", "H2O"): (-2078.49316508, 0.61744257),
+    ("tlpot-peptides", "ani-1ccx", "CH3CONH2"): (-5687.61248751, 0.83638092),
 }
 
 
