@@ -1,6 +1,7 @@
 """TorchScript models: units, charges, derivatives, and what is refused."""
 
 import io
+import re
 import warnings
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from tlpot.calculators import named_calculator
 from tlpot.data import open_dataset
 from tlpot.engines import EngineSpec, LabelError, make_engine
-from tlpot.errors import ConfigError, ModelFileError
+from tlpot.errors import ConfigError, DataError, ModelFileError
 from tlpot.labelling import LabelSettings, LabelTask, label, run_labels
 from tlpot.system import System
 
@@ -141,6 +142,19 @@ def test_an_ensemble_of_aimnet2_answers_with_its_mean(saved):
     assert made.compute(system, forces=False, log=io.StringIO()).energy == found.energy
     with pytest.raises(LabelError, match="names no output for descriptors"):
         made.descriptors(system, io.StringIO())
+
+
+@pytest.mark.fault
+def test_labels_of_another_network_are_told_by_what_differs(saved, tmp_path):
+    """Both whole descriptions and two hashes of 64 digits were printed."""
+    out, frames = tmp_path / "a.h5", [molecule("NH3"), molecule("CH4")]
+    label(frames, saved(AIMNet2()), out, settings=LabelSettings(limit=1), show=False)
+    with pytest.raises(DataError, match=r"description.outputs.forces: absent there") as refused:
+        label(frames, saved(EnsembledModel(AIMNet2())), out, show=False)
+    said = str(refused.value)
+    assert "model_sha256" in said
+    assert "length_unit" not in said
+    assert not re.search(r"[0-9a-f]{20}", said)
 
 
 @pytest.mark.fault

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         LabelError,
         check_electrons,
         check_model_name,
+        definition_differences,
         gives_stress,
     )
     from tlpot.engines.mmff import MMFF94, MMFF94Calculator

@@ -15,14 +15,20 @@ from typing import Any
 
 from tlpot.config import check_least
 from tlpot.data import ElectronCheck, is_fragment_file
-from tlpot.engines import BatchEngine, Engine, EngineSpec, make_engine, only_heavy
+from tlpot.engines import (
+    BatchEngine,
+    Engine,
+    EngineSpec,
+    definition_differences,
+    make_engine,
+    only_heavy,
+)
 from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.files import check_hdf5_name, make_folder
 from tlpot.labelling.journal import InUseError, Journal, LabelRecord, write_failures
 from tlpot.labelling.label_file import (
     assemble,
     check_same_definition,
-    differences,
     label_suspicions,
     labelled_geometries,
 )
@@ -338,7 +344,7 @@ def _warn_of_other_settings(
     for other, made in journal.definitions.items():
         count = sum(journal.get(other, geometry) is not None for geometry in geometries)
         if made["level"] == engine.level and count:
-            what = "; ".join(differences(made["definition"], engine.definition))
+            what = "; ".join(definition_differences(made["definition"], engine.definition))
             warnings.warn(
                 f"{journal.path} has {counted(count, 'label')} at {engine.level!r} that were "
                 f"computed in another way ({what}). They are not used, and these geometries are "
