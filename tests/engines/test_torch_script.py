@@ -57,10 +57,11 @@ class EnsembledModel(nn.Module):
 
     def forward(self, data: dict[str, Tensor]) -> dict[str, Tensor]:
         answers = [model(data) for model in self.models]
-        return {
-            key: torch.stack([answer[key] for answer in answers]).mean(0)
-            for key in ["energy", "forces"]
-        }
+        found: dict[str, Tensor] = {}
+        for key in ["energy", "forces"]:
+            each = torch.stack([answer[key] for answer in answers])
+            found[key], found[key + "_std"] = each.mean(0), each.std(0)
+        return found
 
 
 class Cell(nn.Module):
@@ -142,6 +143,41 @@ def test_an_ensemble_of_aimnet2_answers_with_its_mean(saved):
     assert made.compute(system, forces=False, log=io.StringIO()).energy == found.energy
     with pytest.raises(LabelError, match="names no output for descriptors"):
         made.descriptors(system, io.StringIO())
+
+
+def test_an_ensemble_knows_how_far_its_networks_differ(saved, tmp_path):
+    atoms = molecule("NH3")
+    one = compute(saved(AIMNet2()), atoms)
+    name = saved(EnsembledModel(AIMNet2()))
+    atoms.calc = named_calculator(name)
+    # of x and 2 x, with ddof = 1
+    assert atoms.get_potential_energy() == pytest.approx(1.5 * one.energy, rel=1e-6)
+    assert atoms.calc.results["energy_std"] == pytest.approx(abs(one.energy) / 2**0.5, rel=1e-6)
+    deviations = atoms.calc.get_property("forces_std", atoms)
+    np.testing.assert_allclose(deviations, np.abs(one.forces) / 2**0.5, rtol=1e-5, atol=1e-6)
+    outputs = make_engine(EngineSpec(name=name)).definition["description"]["outputs"]
+    assert outputs == {"energy": "energy", "forces": "forces"}
+    label([atoms], name, tmp_path / "a.h5", show=False)
+    assert set(open_dataset(tmp_path / "a.h5").levels) == {"aimnet2"}
+    atoms.calc = named_calculator(saved(AIMNet2()))
+    atoms.get_potential_energy()
+    assert "energy_std" not in {*atoms.calc.results, *atoms.calc.implemented_properties}
+
+
+def test_deviations_have_the_units_of_the_model(saved):
+    inputs = {"coord": "positions", "numbers": "numbers", "charge": "charge"}
+    outputs = {"energy": "energy", "forces": "forces", "energy_std": "energy_std"}
+    described = {"inputs": inputs, "outputs": outputs, "energy_unit": "Hartree"}
+    atoms = molecule("NH3")
+    atoms.calc = named_calculator(saved(EnsembledModel(AIMNet2()), described))
+    energy = atoms.get_potential_energy()
+    results = atoms.calc.results
+    assert results["energy_std"] == pytest.approx(abs(energy) / 1.5 / 2**0.5, rel=1e-6)
+    assert "forces_std" not in results
+    outputs["forces_std"] = "energy_std"
+    atoms.calc = named_calculator(saved(EnsembledModel(AIMNet2()), described))
+    with pytest.raises(LabelError, match="forces_std has shape"):
+        atoms.get_potential_energy()
 
 
 @pytest.mark.fault

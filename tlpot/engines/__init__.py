@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tlpot.engines.engine import (
         BatchEngine,
         Describing,
+        Deviating,
         Engine,
         LabelError,
         check_electrons,

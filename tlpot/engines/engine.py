@@ -84,6 +84,32 @@ class Describing(Protocol):
         ...
 
 
+class Deviating(Engine, Protocol):
+    """An engine of several networks, which knows how far they differ.
+
+    Others have no attribute ``deviations``, or an empty one.
+    """
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """Which of ``energy_std`` and ``forces_std`` it knows."""
+        ...
+
+    def compute_with_deviations(
+        self, system: System, *, forces: bool, log: TextIO
+    ) -> tuple[Labels, dict[str, NDArray[np.float64]]]:
+        """Computes labels, see `Engine.compute`, and with them the standard deviations.
+
+        Returns:
+            The labels, and by name ``energy_std``, eV, and ``forces_std``, [n_atoms, 3], eV/Å,
+            over the networks with ddof = 1.
+
+        Raises:
+            LabelError: see `Engine.compute`.
+        """
+        ...
+
+
 @runtime_checkable
 class BatchEngine(Protocol):
     """An engine that may be able to compute several structures at once, which takes less time."""
