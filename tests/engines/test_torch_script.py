@@ -297,6 +297,17 @@ def test_a_replaced_file_is_another_engine(saved):
 
 
 @pytest.mark.fault
+def test_a_changed_description_is_another_engine(saved, tmp_path):
+    """One that ``description=`` names was read once in a session."""
+    other = tmp_path / "other.yaml"
+    name = f"{saved(Detached())}(description={other})"
+    for unit, factor in (("eV", 1.0), ("Hartree", Hartree)):
+        other.write_text(yaml.safe_dump({**PLAIN, "energy_unit": unit}))
+        found = compute(name, Atoms("H", [[0, 0, 2]]), forces=False)
+        assert found.energy == pytest.approx(4 * factor)
+
+
+@pytest.mark.fault
 def test_a_model_is_not_a_level_of_theory(saved):
     with pytest.raises(ConfigError, match="level of theory"):
         make_engine(EngineSpec(name=saved(AIMNet2()), level="wb97m-d3"))
