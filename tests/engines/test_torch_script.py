@@ -19,6 +19,7 @@ from tlpot.data import open_dataset
 from tlpot.engines import EngineSpec, LabelError, make_engine
 from tlpot.errors import ConfigError, DataError, ModelFileError
 from tlpot.labelling import LabelSettings, LabelTask, label, run_labels
+from tlpot.labelling.task import engine_state, run_task
 from tlpot.system import System
 
 
@@ -305,6 +306,19 @@ def test_a_changed_description_is_another_engine(saved, tmp_path):
         other.write_text(yaml.safe_dump({**PLAIN, "energy_unit": unit}))
         found = compute(name, Atoms("H", [[0, 0, 2]]), forces=False)
         assert found.energy == pytest.approx(4 * factor)
+
+
+@pytest.mark.fault
+def test_a_model_that_is_replaced_while_it_labels_is_refused(saved):
+    """The rest of the labels were the new one's, under the hash of the former."""
+    engine = EngineSpec(name=saved(AIMNet2()))
+    system = System.from_atoms(molecule("NH3"))
+    state = engine_state(make_engine(engine))
+    task = LabelTask(geometry="0", system=system, engine=engine, forces=True, state=state)
+    assert run_task(task).error is None
+    saved(EnsembledModel(AIMNet2()))
+    with pytest.raises(ConfigError, match="not what it was"):
+        run_task(task)
 
 
 @pytest.mark.fault

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -15,14 +13,7 @@ from typing import Any
 
 from tlpot.config import check_least
 from tlpot.data import ElectronCheck, is_fragment_file
-from tlpot.engines import (
-    BatchEngine,
-    Engine,
-    EngineSpec,
-    definition_differences,
-    make_engine,
-    only_heavy,
-)
+from tlpot.engines import BatchEngine, Engine, EngineSpec, definition_differences, make_engine
 from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.files import check_hdf5_name, make_folder
 from tlpot.labelling.journal import InUseError, Journal, LabelRecord, write_failures
@@ -38,6 +29,8 @@ from tlpot.labelling.task import (
     LabelOutcome,
     LabelTask,
     check_time_limit,
+    engine_key,
+    engine_state,
     geometry_key,
     run_labels,
 )
@@ -354,17 +347,6 @@ def _warn_of_other_settings(
             )
 
 
-def engine_key(level: str, definition: Mapping[str, Any]) -> str:
-    """Returns a hash of what makes the energies; how forces are had is not part of it."""
-    content = {
-        name: value
-        for name, value in definition.items()
-        if name != "forces" and not only_heavy(name, definition)
-    }
-    text = json.dumps([level, content], sort_keys=True, ensure_ascii=False)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
 class _Work:
     """The bookkeeping of one run."""
 
@@ -378,6 +360,7 @@ class _Work:
         names: Sequence[str],
     ) -> None:
         self.key = engine_key(engine.level, engine.definition)
+        self._state = engine_state(engine)
         self._level = engine.level
         self.n_labelled = self.n_stress = self.n_failed = 0
         self.seconds = 0.0
@@ -431,6 +414,7 @@ class _Work:
             forces=self._forces,
             threads=settings.threads,
             timeout=settings.timeout,
+            state=self._state,
         )
 
     def take(self, task: LabelTask, outcome: LabelOutcome) -> None:
