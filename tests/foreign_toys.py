@@ -62,6 +62,14 @@ class Together(Foreign):
         return {name: found[name] for name in properties}
 
 
+class Weighed(Foreign):
+    """Its constant is in a file, or in ``k.txt`` of a folder."""
+
+    def __init__(self, weights, log=None):
+        path = Path(weights)
+        super().__init__(k=float((path / "k.txt" if path.is_dir() else path).read_text()))
+
+
 class Crooked(Together):
     """A batch of the wrong shape."""
 

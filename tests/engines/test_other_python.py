@@ -17,8 +17,8 @@ from ase.build import molecule
 from tlpot.calculators import DeltaCalculator, FragmentCalculator, named_calculator
 from tlpot.data import open_dataset
 from tlpot.engines import EngineSpec, LabelError, make_engine
-from tlpot.engines.ase import _with_hashes
 from tlpot.engines.other_python import _Worker
+from tlpot.engines.setting_files import with_hashes
 from tlpot.errors import ConfigError, TLPotWarning
 from tlpot.labelling import LabelSettings, label
 from tlpot.models import Potential, preset
@@ -264,12 +264,69 @@ def test_files_among_the_settings_are_hashed_however_they_are_named(tmp_path, mo
     path = tmp_path / "weights.model"
     path.write_text("one")
     named = {"a": "weights.model", "b": [str(path)], "c": "no-file", "k": 2}
-    before = _with_hashes(named)
+    before = with_hashes(named)
     assert "sha256" in before["a"]
     assert "sha256" in before["b"][0]
     assert (before["c"], before["k"]) == ("no-file", 2)
     path.write_text("two")
-    assert _with_hashes(named) != before
+    assert with_hashes(named) != before
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("folder", [False, True])
+def test_replaced_weights_are_another_engine(tmp_path, folder):
+    """The worker answered with the former ones, under the hash of those that lay there now."""
+    path = tmp_path / "k.txt"
+    atoms, made = Atoms("C", [[0, 0, 1.0]]), []
+    for k in (1.0, 20.0):
+        path.write_text(f"{k}")
+        made.append(engine("Weighed", weights=str(tmp_path if folder else path)))
+        assert compute(made[-1], atoms).energy == 0.5 * k
+    assert compute(made[0], atoms).energy == 0.5
+    assert made[0].definition != made[1].definition
+    assert engine("Weighed", weights=str(tmp_path if folder else path)) is made[1]
+
+
+@pytest.mark.fault
+def test_a_worker_that_starts_again_does_not_go_on_with_other_weights(tmp_path):
+    """Energies of the new ones passed for those of the file that was hashed."""
+    path = tmp_path / "k.txt"
+    path.write_text("1.0")
+    made = engine("Weighed", weights=str(path))
+    path.write_text("2.00")
+    with pytest.warns(TLPotWarning, match="died"), pytest.raises(LabelError, match="have changed"):
+        compute(made, Atoms("He"))
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("kind", ["env", "ase"])
+def test_the_home_folder_in_a_path(kind, tmp_path, monkeypatch):
+    """It was expanded for the hash, and not for the calculator."""
+    monkeypatch.syspath_prepend(TESTS)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "k.txt").write_text("3.0")
+    call = "ase:foreign_toys:Weighed(weights=~/k.txt, reads_info=[charge])"
+    name = call if kind == "ase" else f"env:{sys.executable} {call}"
+    made = make_engine(EngineSpec(name=name, level="toy"))
+    assert compute(made, Atoms("C", [[0, 0, 1.0]])).energy == 1.5
+
+
+@pytest.mark.fault
+def test_a_folder_is_what_lies_in_it(tmp_path):
+    """A folder of weights was its name, whatever lay in it."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "k.txt").write_text("one")
+    named = {"weights": str(tmp_path / "a"), "scratch_dir": str(tmp_path / "a")}
+    seen = [with_hashes(named)]
+    (tmp_path / "a" / "b" / "k.txt").write_text("two")
+    seen.append(with_hashes(named))
+    (tmp_path / "a" / "b" / "k.txt").rename(tmp_path / "a" / "k.txt")
+    seen.append(with_hashes(named))
+    assert len({one["weights"] for one in seen}) == 3
+    assert {one["scratch_dir"] for one in seen} == {"a"}  # written to, so that it says nothing
+    (tmp_path / "a").rename(tmp_path / "moved")
+    moved = with_hashes({"weights": str(tmp_path / "moved")})["weights"]
+    assert moved.partition(" ")[2] == seen[-1]["weights"].partition(" ")[2]
 
 
 @pytest.mark.parametrize("kind", ["env", "ase"])

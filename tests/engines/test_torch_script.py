@@ -1,6 +1,7 @@
 """TorchScript models: units, charges, derivatives, and what is refused."""
 
 import io
+import re
 import warnings
 
 import numpy as np
@@ -16,8 +17,9 @@ from torch import Tensor, nn
 from tlpot.calculators import named_calculator
 from tlpot.data import open_dataset
 from tlpot.engines import EngineSpec, LabelError, make_engine
-from tlpot.errors import ConfigError, ModelFileError
+from tlpot.errors import ConfigError, DataError, ModelFileError
 from tlpot.labelling import LabelSettings, LabelTask, label, run_labels
+from tlpot.labelling.task import engine_state, run_task
 from tlpot.system import System
 
 
@@ -56,10 +58,11 @@ class EnsembledModel(nn.Module):
 
     def forward(self, data: dict[str, Tensor]) -> dict[str, Tensor]:
         answers = [model(data) for model in self.models]
-        return {
-            key: torch.stack([answer[key] for answer in answers]).mean(0)
-            for key in ["energy", "forces"]
-        }
+        found: dict[str, Tensor] = {}
+        for key in ["energy", "forces"]:
+            each = torch.stack([answer[key] for answer in answers])
+            found[key], found[key + "_std"] = each.mean(0), each.std(0)
+        return found
 
 
 class Cell(nn.Module):
@@ -141,6 +144,54 @@ def test_an_ensemble_of_aimnet2_answers_with_its_mean(saved):
     assert made.compute(system, forces=False, log=io.StringIO()).energy == found.energy
     with pytest.raises(LabelError, match="names no output for descriptors"):
         made.descriptors(system, io.StringIO())
+
+
+def test_an_ensemble_knows_how_far_its_networks_differ(saved, tmp_path):
+    atoms = molecule("NH3")
+    one = compute(saved(AIMNet2()), atoms)
+    name = saved(EnsembledModel(AIMNet2()))
+    atoms.calc = named_calculator(name)
+    # of x and 2 x, with ddof = 1
+    assert atoms.get_potential_energy() == pytest.approx(1.5 * one.energy, rel=1e-6)
+    assert atoms.calc.results["energy_std"] == pytest.approx(abs(one.energy) / 2**0.5, rel=1e-6)
+    deviations = atoms.calc.get_property("forces_std", atoms)
+    np.testing.assert_allclose(deviations, np.abs(one.forces) / 2**0.5, rtol=1e-5, atol=1e-6)
+    outputs = make_engine(EngineSpec(name=name)).definition["description"]["outputs"]
+    assert outputs == {"energy": "energy", "forces": "forces"}
+    label([atoms], name, tmp_path / "a.h5", show=False)
+    assert set(open_dataset(tmp_path / "a.h5").levels) == {"aimnet2"}
+    atoms.calc = named_calculator(saved(AIMNet2()))
+    atoms.get_potential_energy()
+    assert "energy_std" not in {*atoms.calc.results, *atoms.calc.implemented_properties}
+
+
+def test_deviations_have_the_units_of_the_model(saved):
+    inputs = {"coord": "positions", "numbers": "numbers", "charge": "charge"}
+    outputs = {"energy": "energy", "forces": "forces", "energy_std": "energy_std"}
+    described = {"inputs": inputs, "outputs": outputs, "energy_unit": "Hartree"}
+    atoms = molecule("NH3")
+    atoms.calc = named_calculator(saved(EnsembledModel(AIMNet2()), described))
+    energy = atoms.get_potential_energy()
+    results = atoms.calc.results
+    assert results["energy_std"] == pytest.approx(abs(energy) / 1.5 / 2**0.5, rel=1e-6)
+    assert "forces_std" not in results
+    outputs["forces_std"] = "energy_std"
+    atoms.calc = named_calculator(saved(EnsembledModel(AIMNet2()), described))
+    with pytest.raises(LabelError, match="forces_std has shape"):
+        atoms.get_potential_energy()
+
+
+@pytest.mark.fault
+def test_labels_of_another_network_are_told_by_what_differs(saved, tmp_path):
+    """Both whole descriptions and two hashes of 64 digits were printed."""
+    out, frames = tmp_path / "a.h5", [molecule("NH3"), molecule("CH4")]
+    label(frames, saved(AIMNet2()), out, settings=LabelSettings(limit=1), show=False)
+    with pytest.raises(DataError, match=r"description.outputs.forces: absent there") as refused:
+        label(frames, saved(EnsembledModel(AIMNet2())), out, show=False)
+    said = str(refused.value)
+    assert "model_sha256" in said
+    assert "length_unit" not in said
+    assert not re.search(r"[0-9a-f]{20}", said)
 
 
 @pytest.mark.fault
@@ -244,6 +295,30 @@ def test_a_replaced_file_is_another_engine(saved):
     after = make_engine(EngineSpec(name=saved(AIMNet2(), {"inputs": {"coord": "positions",
             "numbers": "numbers", "charge": "charge"}})))  # fmt: skip
     assert before.definition["model_sha256"] != after.definition["model_sha256"]
+
+
+@pytest.mark.fault
+def test_a_changed_description_is_another_engine(saved, tmp_path):
+    """One that ``description=`` names was read once in a session."""
+    other = tmp_path / "other.yaml"
+    name = f"{saved(Detached())}(description={other})"
+    for unit, factor in (("eV", 1.0), ("Hartree", Hartree)):
+        other.write_text(yaml.safe_dump({**PLAIN, "energy_unit": unit}))
+        found = compute(name, Atoms("H", [[0, 0, 2]]), forces=False)
+        assert found.energy == pytest.approx(4 * factor)
+
+
+@pytest.mark.fault
+def test_a_model_that_is_replaced_while_it_labels_is_refused(saved):
+    """The rest of the labels were the new one's, under the hash of the former."""
+    engine = EngineSpec(name=saved(AIMNet2()))
+    system = System.from_atoms(molecule("NH3"))
+    state = engine_state(make_engine(engine))
+    task = LabelTask(geometry="0", system=system, engine=engine, forces=True, state=state)
+    assert run_task(task).error is None
+    saved(EnsembledModel(AIMNet2()))
+    with pytest.raises(ConfigError, match="not what it was"):
+        run_task(task)
 
 
 @pytest.mark.fault

@@ -22,7 +22,7 @@ def test_labels_of_other_settings_that_a_journal_holds_are_named(tmp_path):
 
     run(1.0, limit=3)
     out.unlink()  # a kill leaves the journal only
-    with pytest.warns(TLPotWarning, match=r"3 labels at 'spring'.*'k': 1.0.*'k': 2.0"):
+    with pytest.warns(TLPotWarning, match=r"3 labels at 'spring'.*settings.k: 1.0 there, 2.0 now"):
         run(2.0, limit=1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +23,7 @@ from tlpot.calculators.tlpot import (
     given_atoms,
 )
 from tlpot.energy import Properties
-from tlpot.engines import parse_engine
+from tlpot.engines import definition_differences, parse_engine
 from tlpot.errors import ConfigError, GeometryError, UnknownLevelError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.levels import canonical_level, difference_parts
@@ -242,20 +241,22 @@ def check_definition(learned: Mapping[str, Any], given: Mapping[str, Any], words
     """Refuses another model or other settings under the same name; versions may differ.
 
     Args:
-        learned: definition of the engine that a model was fitted on.
+        learned: definition of the engine that a model was fitted on; empty where it is not known.
         given: of the engine that it is used with.
         words: how the message begins.
 
     Raises:
         ConfigError: they differ.
     """
-    now = json.loads(json.dumps(dict(given)))
-    for key in learned.keys() - {"program"}:
-        if learned[key] != now.get(key):
-            raise ConfigError(
-                f"{words} with {key} {learned[key]!r}, and the engine given has "
-                f"{now.get(key)!r}; give the same, or fit the model again"
-            )
+    if not learned:
+        return
+    then, now = ({k: v for k, v in each.items() if k != "program"} for each in (learned, given))
+    found = definition_differences(then, now)
+    if found:
+        raise ConfigError(
+            f"{words} of another definition than that of the engine given ({'; '.join(found)}); "
+            "give the same, or fit the model again"
+        )
 
 
 _LEVELLED = (TLPotCalculator, DeltaCalculator, EngineCalculator)

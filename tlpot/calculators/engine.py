@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from ase import Atoms
@@ -23,11 +23,13 @@ from tlpot.calculators.opened_model import (
 )
 from tlpot.calculators.tlpot import TLPotCalculator, given_atoms
 from tlpot.config import parse, read_yaml
+from tlpot.data import Labels
 from tlpot.energy import EnergyModel
 from tlpot.engines import (
     METHODS,
     MMFF94,
     Describing,
+    Deviating,
     Engine,
     EngineName,
     EngineSpec,
@@ -55,6 +57,10 @@ calculator, or a function from ase.Atoms to one."""
 class EngineCalculator(SharedCalculator):
     """An engine behind ASE; charge and multiplicity come from ``atoms.info``.
 
+    One that knows how far its networks differ, such as the ensemble of AIMNet2, adds
+    ``energy_std`` (eV) and ``forces_std`` ([n_atoms, 3], eV/Å) to the results, as an ensemble
+    of tlpot's own does; neither is calibrated.
+
     Args:
         engine: see `tlpot.engines.make_engine`.
     """
@@ -69,6 +75,7 @@ class EngineCalculator(SharedCalculator):
             self.implemented_properties.append("forces")
         if getattr(engine, "has_stress", False):
             self.implemented_properties.append("stress")
+        self.implemented_properties += getattr(engine, "deviations", ())
 
     def identity(self) -> dict[str, Any]:
         """Returns what decides its energies, see `tlpot.models.identity`."""
@@ -104,9 +111,7 @@ class EngineCalculator(SharedCalculator):
         system = self._checked(atoms)
         options = {"stress": True} if "stress" in wanted else {}
         try:
-            labels = self.engine.compute(
-                system, forces=self.engine.has_forces, log=io.StringIO(), **options
-            )
+            labels, spread = self._computed(system, **options)
         except LabelError as error:
             hint = f"{self.engine.level} max_iterations=2000"
             remedy = f"; settings go after the name of the engine, such as {hint!r}"
@@ -116,6 +121,16 @@ class EngineCalculator(SharedCalculator):
             self.results["forces"] = np.array(labels.forces)
         if labels.stress is not None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(labels.stress)
+        for name, values in spread.items():
+            self.results[name] = values if values.ndim else float(values)
+
+    def _computed(self, system: System, **options: bool) -> tuple[Labels, dict[str, Floats]]:
+        """Returns the labels and the standard deviations that come with them."""
+        options |= {"forces": self.engine.has_forces}
+        if getattr(self.engine, "deviations", ()):
+            engine = cast(Deviating, self.engine)
+            return engine.compute_with_deviations(system, log=io.StringIO(), **options)
+        return self.engine.compute(system, log=io.StringIO(), **options), {}
 
     @one_at_a_time
     def get_descriptors(self, atoms: Atoms | None = None) -> Floats:

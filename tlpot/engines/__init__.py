@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from tlpot.engines.engine import (
         BatchEngine,
         Describing,
+        Deviating,
         Engine,
         LabelError,
         check_electrons,
         check_model_name,
+        definition_differences,
         gives_stress,
     )
     from tlpot.engines.mmff import MMFF94, MMFF94Calculator

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import os
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from types import ModuleType
 from typing import Any, TextIO
 
@@ -24,6 +22,7 @@ from tlpot.data import Labels
 from tlpot.engines.engine import LabelError, check_electrons, check_model_name
 from tlpot.engines.other_python import TIMEOUT, OtherPython
 from tlpot.engines.registry import EngineName
+from tlpot.engines.setting_files import with_hashes, with_home
 from tlpot.errors import ConfigError, nearest
 from tlpot.levels import canonical_level
 from tlpot.numbers import result_fault
@@ -80,12 +79,15 @@ class ASEEngine:
         self._host: _ThisPython | OtherPython
         if name.python is None:
             self._settings = settings
+            self._hashed = settings  # a file may be one that the calculator writes
             self._host = _ThisPython(name)
         else:
             timeout = settings.pop("timeout", TIMEOUT)
             if not isinstance(timeout, int | float) or not timeout > 0:
                 raise ConfigError(f"engine {name.text}: timeout is {timeout!r}, expected seconds")
             self._settings = settings
+            # before the worker reads them; what lies there later is not what it answers with
+            self._hashed = with_hashes(settings)
             self._host = OtherPython(name, self._filled(0, 1), timeout)
         self._about = self._host.about
         if level is None and name.python is not None:
@@ -109,12 +111,10 @@ class ASEEngine:
     @property
     def definition(self) -> Mapping[str, Any]:
         """Class, keyword arguments and the version of the package; of a model what it says."""
-        # in this process a file may be one that the calculator writes
-        settings = self._settings if self._name.python is None else _with_hashes(self._settings)
         return {
             "engine": f"ase:{self._name.target}",
             "program": self._host.program,
-            "settings": {**settings, **({"reads_info": self._reads} if self._reads else {})},
+            "settings": {**self._hashed, **({"reads_info": self._reads} if self._reads else {})},
             **{key: self._about[key] for key in ("licence", "origin") if key in self._about},
             **({"files": self._host.files} if self._host.files else {}),
         }
@@ -240,7 +240,7 @@ class ASEEngine:
         """Returns the keyword arguments for a structure."""
         texts = {"{charge}": charge, "{spin}": spin}
         return {
-            key: texts.get(value, value) if isinstance(value, str) else value
+            key: texts.get(value, with_home(value)) if isinstance(value, str) else with_home(value)
             for key, value in self._settings.items()
         }
 
@@ -329,25 +329,6 @@ def _calculators(module: ModuleType) -> list[str]:
         for name, item in vars(module).items()
         if inspect.isclass(item) and issubclass(item, GetPropertiesMixin)
     ]
-
-
-def _with_hashes(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns settings with the content of files and folders instead of their places."""
-    return {key: _with_hash(value) for key, value in settings.items()}
-
-
-def _with_hash(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return [_with_hash(each) for each in value]
-    if not isinstance(value, str) or not value:
-        return value
-    try:
-        path = Path(value).expanduser()
-        if path.is_file():
-            return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-    except (OSError, ValueError, RuntimeError):  # no path at all
-        return value
-    return path.name if path.is_absolute() and path.is_dir() else value
 
 
 def _outputs(folder: str) -> str:

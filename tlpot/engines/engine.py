@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data import Labels
+from tlpot.engines.core_potential import only_heavy
 from tlpot.errors import ConfigError, TLPotError
 from tlpot.levels import canonical_level
 from tlpot.system import System
@@ -82,6 +84,32 @@ class Describing(Protocol):
         ...
 
 
+class Deviating(Engine, Protocol):
+    """An engine of several networks, which knows how far they differ.
+
+    Others have no attribute ``deviations``, or an empty one.
+    """
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """Which of ``energy_std`` and ``forces_std`` it knows."""
+        ...
+
+    def compute_with_deviations(
+        self, system: System, *, forces: bool, log: TextIO
+    ) -> tuple[Labels, dict[str, NDArray[np.float64]]]:
+        """Computes labels, see `Engine.compute`, and with them the standard deviations.
+
+        Returns:
+            The labels, and by name ``energy_std``, eV, and ``forces_std``, [n_atoms, 3], eV/Å,
+            over the networks with ddof = 1.
+
+        Raises:
+            LabelError: see `Engine.compute`.
+        """
+        ...
+
+
 @runtime_checkable
 class BatchEngine(Protocol):
     """An engine that may be able to compute several structures at once, which takes less time."""
@@ -127,6 +155,50 @@ def check_electrons(system: System) -> None:
     if not has_possible_spin(system):
         electrons = int(system.atomic_numbers.sum()) - system.charge
         raise LabelError(impossible_spin(electrons, system.charge, system.spin))
+
+
+_HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{12,}\b")
+
+
+def definition_differences(known: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """Returns in words what differs between the definition of some energies and an engine's.
+
+    Each entry that differs stands for itself, as ``section.key``, and hashes are shortened. How
+    forces are had, where only one side says it, and core potentials of elements that there were
+    none of make no other energies.
+
+    Args:
+        known: how the energies were computed, as a file has it.
+        given: `Engine.definition`.
+    """
+    here = json.loads(json.dumps(dict(given)))  # tuples become lists
+    words = []
+    for name in sorted(known.keys() | here.keys()):
+        one_sided = name not in known or name not in here
+        same_energies = (name == "forces" and one_sided) or (
+            name not in known and only_heavy(name, here)
+        )
+        if not same_energies:
+            words += _differing(name, known.get(name, _ABSENT), here.get(name, _ABSENT))
+    return words
+
+
+_ABSENT = object()
+
+
+def _differing(name: str, there: Any, now: Any) -> list[str]:
+    """Returns in words what differs in an entry, level by level."""
+    if isinstance(there, Mapping) and isinstance(now, Mapping):
+        return [
+            words
+            for key in sorted(there.keys() | now.keys())
+            for words in _differing(f"{name}.{key}", there.get(key, _ABSENT), now.get(key, _ABSENT))
+        ]
+    return [] if there == now else [f"{name}: {_said(there)} there, {_said(now)} now"]
+
+
+def _said(value: Any) -> str:
+    return "absent" if value is _ABSENT else _HASH.sub(r"\1…", repr(value))
 
 
 class RenamedEngine:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from tlpot.engines.engine import LabelError
 from tlpot.engines.registry import EngineName
+from tlpot.engines.setting_files import file_states
 from tlpot.errors import ConfigError, TLPotWarning
 
 TIMEOUT = 3600.0
@@ -71,6 +72,7 @@ class OtherPython:
         self._name, self._timeout = name, timeout
         self._workers: dict[int, _Worker] = {}
         self._threads: int | None = None
+        self._places, self._files = dict(settings), file_states(settings)
         try:
             told, _ = self._ask({"settings": dict(settings)}, {})
         except WorkerError as error:
@@ -168,6 +170,8 @@ class OtherPython:
     ) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
         # what a fork has inherited belongs to the process that it came from
         pid = os.getpid()
+        if pid not in self._workers:
+            self._check_files()
         worker = self._workers.get(pid) or self._workers.setdefault(pid, _Worker(self._name))
         with worker.lock:  # one question at a time
             late = threading.Timer(self._timeout, worker.process.kill)
@@ -191,6 +195,17 @@ class OtherPython:
                 if log is not None:
                     log.write(worker.printed(already))
                 worker.forget()
+
+    def _check_files(self) -> None:
+        """Refuses to start a worker with other files than those of the definition."""
+        now = file_states(self._places)
+        changed = sorted(path for path, state in self._files.items() if now.get(path) != state)
+        if changed:
+            raise LabelError(
+                f"{self._name.text}: files that it is given have changed since it was started "
+                f"({', '.join(changed[:3])}); start again, and its energies are those of another "
+                "model"
+            )
 
     def _error(self, worker: _Worker, error: Exception, seconds: float) -> WorkerError:
         code, kind = worker.process.returncode, WorkerError

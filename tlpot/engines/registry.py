@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from tlpot.config import with_overrides
 from tlpot.engines.engine import Engine, NumericalForces, RenamedEngine
+from tlpot.engines.setting_files import file_states
 from tlpot.errors import ConfigError, nearest
 from tlpot.levels import total_level
 from tlpot.models import named_file
@@ -285,7 +286,10 @@ def _version(name: EngineName) -> tuple[tuple[int, int], ...]:
 
         files = [library_file(name.target)]
     elif name.kind == "torch":
-        files = [Path(name.target).expanduser(), Path(f"{name.target}.yaml").expanduser()]
+        described = str(name.settings.get("description") or f"{name.target}.yaml")
+        files = [Path(name.target).expanduser(), Path(described).expanduser()]
+    elif name.kind == "env":  # in this process each structure has a new calculator
+        return tuple(file_states(name.settings).values())
     states = [file.stat() for file in files if file.is_file()]
     return tuple((state.st_mtime_ns, state.st_size) for state in states)
 

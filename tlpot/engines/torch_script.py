@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,8 @@ from tlpot.system import System
 from tlpot.torch_mode import choose_device, plain_torch
 
 INPUTS = ("positions", "numbers", "charge", "spin", "cell", "pbc", "system_idx")
-OUTPUTS = ("energy", "forces", "stress", "descriptors")
+_DEVIATIONS = ("energy_std", "forces_std")
+OUTPUTS = ("energy", "forces", "stress", "descriptors", *_DEVIATIONS)
 _UNITS = {
     "eV": 1.0, "Hartree": ase.units.Hartree, "kcal/mol": ase.units.kcal / ase.units.mol,
     "kJ/mol": ase.units.kJ / ase.units.mol, "meV": 1e-3, "Angstrom": 1.0, "Bohr": ase.units.Bohr,
@@ -43,7 +45,9 @@ class TorchDescription:
         inputs: what each input is called, as an argument or as a key of the one argument that is
             a dictionary, and which of `INPUTS` it is.
         outputs: which of `OUTPUTS` is called what: a key of the dictionary that the model returns,
-            or a place in its tuple. An energy that is all it returns needs no entry.
+            or a place in its tuple. An energy that is all it returns needs no entry. Deviations are
+            meant as those of `tlpot.models.Ensemble`: over the members with ddof = 1, of the
+            forces [n_atoms, 3] for each component, in the units of energy and forces.
         energy_unit, length_unit: of the model; forces and stress follow.
         batched: whether inputs begin with a dimension for the structures, of length 1.
         dtype: of the model's weights.
@@ -87,8 +91,11 @@ AIMNET2 = TorchDescription(
 )
 """The layout of AIMNet2 of 2023; eV and Å, charged closed shells without a cell."""
 
-AIMNET2_ENSEMBLE = replace(AIMNET2, outputs={"energy": "energy", "forces": "forces"})
-"""The same of several networks of one kind in one file, which answer with their mean."""
+AIMNET2_ENSEMBLE = replace(
+    AIMNET2, outputs={name: name for name in ("energy", "forces", *_DEVIATIONS)}
+)
+"""The same of several networks of one kind in one file, which answer with their mean and with
+torch.std over them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,6 +164,9 @@ class TorchEngine:
     def definition(self) -> Mapping[str, Any]:
         """Hash of the file, and what is said of it."""
         described = {k: v for k, v in to_mapping(self._description).items() if v is not None}
+        # energies and forces are the same whether or not deviations are told beside them
+        outputs = described["outputs"]
+        described["outputs"] = {k: v for k, v in outputs.items() if k not in _DEVIATIONS}
         return {
             "engine": "torch",
             "program": "TorchScript",
@@ -190,11 +200,31 @@ class TorchEngine:
         Raises:
             LabelError: a charge or multiplicity that the model does not read, or it fails.
         """
+        return self._computed(system, forces, stress, ())[0]
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """Which of ``energy_std`` and ``forces_std`` the model gives."""
+        return tuple(name for name in _DEVIATIONS if name in self._description.outputs)
+
+    def compute_with_deviations(
+        self, system: System, *, forces: bool, log: TextIO, stress: bool = False
+    ) -> tuple[Labels, dict[str, NDArray[np.float64]]]:
+        """Evaluates the model once for labels and `deviations`, see `tlpot.engines.Deviating`.
+
+        Raises:
+            LabelError: see `compute`; or deviations of another shape.
+        """
+        return self._computed(system, forces, stress, self.deviations)
+
+    def _computed(
+        self, system: System, forces: bool, stress: bool, deviations: Sequence[str]
+    ) -> tuple[Labels, dict[str, NDArray[np.float64]]]:
         energy_unit, length_unit = self._units
         wanted = ["energy", *["forces"] * forces, *["stress"] * stress]
         given = [k for k in wanted if k == "energy" or k in self._description.outputs]
         derive = len(given) < len(wanted)
-        found = self._evaluate(system, given, derive)
+        found = self._evaluate(system, [*given, *deviations], derive)
         energy = found["energy"]
         if energy.numel() != 1:
             raise LabelError(f"{self._path}: the energy has shape {tuple(energy.shape)}")
@@ -213,10 +243,22 @@ class TorchEngine:
             found = {**derived, **found}
         shapes = {"forces": system.positions.shape, "stress": (3, 3)}
         units = {"forces": energy_unit / length_unit, "stress": energy_unit / length_unit**3}
-        return Labels(
+        labels = Labels(
             energy=float(energy.detach().double()) * energy_unit,
             **{k: _numbers(found[k]).reshape(shapes[k]) * units[k] for k in wanted[1:]},
         )
+        shapes |= {"energy_std": (), "forces_std": system.positions.shape}
+        units |= {"energy_std": energy_unit, "forces_std": energy_unit / length_unit}
+        spread = {}
+        for name in deviations:
+            values = _numbers(found[name])
+            if values.size != math.prod(shapes[name]):
+                raise LabelError(
+                    f"{self._path}: {name} has shape {values.shape}, expected {shapes[name]}; "
+                    "leave it out of outputs in the description"
+                )
+            spread[name] = values.reshape(shapes[name]) * units[name]
+        return labels, spread
 
     @property
     def takes_batches(self) -> bool:

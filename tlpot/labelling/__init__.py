@@ -6,7 +6,7 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.labelling.label_file import LevelCost, cost_ratio, label_costs
-    from tlpot.labelling.labels import LabelReport, LabelSettings, engine_key, kept_labels, label
+    from tlpot.labelling.labels import LabelReport, LabelSettings, kept_labels, label
     from tlpot.labelling.structures import (
         Source,
         Structures,
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
         read_structures,
         stored_texts,
     )
-    from tlpot.labelling.task import LabelOutcome, LabelTask, geometry_key, run_labels
+    from tlpot.labelling.task import LabelOutcome, LabelTask, engine_key, geometry_key, run_labels
 
 __getattr__ = lazy_exports(__name__)

@@ -31,7 +31,7 @@ class LabelRecord:
     """One label, or one failure.
 
     Attributes:
-        engine: key of the engine, see `tlpot.labelling.labels.engine_key`.
+        engine: key of the engine, see `tlpot.labelling.task.engine_key`.
         geometry: key of the geometry.
         name: of the structure, for messages.
         outcome: what came of it.

@@ -25,7 +25,7 @@ from tlpot.data import (
     open_hdf5,
     written_hdf5,
 )
-from tlpot.engines import only_heavy
+from tlpot.engines import definition_differences
 from tlpot.errors import DataError, UnknownLevelError, nearest
 from tlpot.labelling.structures import StoredLevel, Structures, group_systems, stored_levels
 from tlpot.labelling.task import LabelOutcome, geometry_key
@@ -225,24 +225,7 @@ def _differences(stored: StoredLevel, definition: Mapping[str, Any]) -> list[str
     if not isinstance(known, dict):
         said = stored.definition or "nothing"
         return [f"the file says {said!r} about them, the engine is {definition.get('engine')}"]
-    return differences(known, definition)
-
-
-def differences(known: Mapping[str, Any], definition: Mapping[str, Any]) -> list[str]:
-    """Returns in words what differs between the definition of some labels and that of an engine."""
-    here = json.loads(json.dumps(dict(definition)))  # tuples become lists
-    return [
-        f"{name}: {known.get(name, 'absent')} there, {here.get(name, 'absent')} now"
-        for name in sorted(known.keys() | here.keys())
-        if known.get(name) != here.get(name)
-        and not _only_forces(name, known, here)
-        and not (name not in known and only_heavy(name, here))
-    ]
-
-
-def _only_forces(name: str, known: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
-    """Energies alone go with forces of one kind, but not those of two kinds with each other."""
-    return name == "forces" and (name not in known or name not in here)
+    return definition_differences(known, definition)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -15,14 +13,13 @@ from typing import Any
 
 from tlpot.config import check_least
 from tlpot.data import ElectronCheck, is_fragment_file
-from tlpot.engines import BatchEngine, Engine, EngineSpec, make_engine, only_heavy
+from tlpot.engines import BatchEngine, Engine, EngineSpec, definition_differences, make_engine
 from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.files import check_hdf5_name, make_folder
 from tlpot.labelling.journal import InUseError, Journal, LabelRecord, write_failures
 from tlpot.labelling.label_file import (
     assemble,
     check_same_definition,
-    differences,
     label_suspicions,
     labelled_geometries,
 )
@@ -32,6 +29,8 @@ from tlpot.labelling.task import (
     LabelOutcome,
     LabelTask,
     check_time_limit,
+    engine_key,
+    engine_state,
     geometry_key,
     run_labels,
 )
@@ -338,7 +337,7 @@ def _warn_of_other_settings(
     for other, made in journal.definitions.items():
         count = sum(journal.get(other, geometry) is not None for geometry in geometries)
         if made["level"] == engine.level and count:
-            what = "; ".join(differences(made["definition"], engine.definition))
+            what = "; ".join(definition_differences(made["definition"], engine.definition))
             warnings.warn(
                 f"{journal.path} has {counted(count, 'label')} at {engine.level!r} that were "
                 f"computed in another way ({what}). They are not used, and these geometries are "
@@ -346,17 +345,6 @@ def _warn_of_other_settings(
                 TLPotWarning,
                 stacklevel=3,
             )
-
-
-def engine_key(level: str, definition: Mapping[str, Any]) -> str:
-    """Returns a hash of what makes the energies; how forces are had is not part of it."""
-    content = {
-        name: value
-        for name, value in definition.items()
-        if name != "forces" and not only_heavy(name, definition)
-    }
-    text = json.dumps([level, content], sort_keys=True, ensure_ascii=False)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 class _Work:
@@ -372,6 +360,7 @@ class _Work:
         names: Sequence[str],
     ) -> None:
         self.key = engine_key(engine.level, engine.definition)
+        self._state = engine_state(engine)
         self._level = engine.level
         self.n_labelled = self.n_stress = self.n_failed = 0
         self.seconds = 0.0
@@ -425,6 +414,7 @@ class _Work:
             forces=self._forces,
             threads=settings.threads,
             timeout=settings.timeout,
+            state=self._state,
         )
 
     def take(self, task: LabelTask, outcome: LabelOutcome) -> None:

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
+import json
 import os
 import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from tlpot.data import Labels, fingerprint
 from tlpot.engines import (
     BatchEngine,
+    Engine,
     EngineSpec,
     check_electrons,
     forget_engines,
     gives_stress,
     make_engine,
+    only_heavy,
 )
 from tlpot.errors import ConfigError, MissingExtraError, ModelFileError, TLPotError
 from tlpot.execution import run_tasks
@@ -144,6 +149,7 @@ class LabelTask:
         forces: whether to compute forces.
         threads: to use; None leaves them as they are.
         timeout: s, after which it is given up; None for never.
+        state: what the engine was when the labelling began, see `engine_state`; None for any.
     """
 
     geometry: str
@@ -152,6 +158,41 @@ class LabelTask:
     forces: bool
     threads: int | None = 1
     timeout: float | None = None
+    state: str | None = None
+
+
+def engine_key(level: str, definition: Mapping[str, Any]) -> str:
+    """Returns a hash of what makes the energies; how forces are had is not part of it."""
+    content = {
+        name: value
+        for name, value in definition.items()
+        if name != "forces" and not only_heavy(name, definition)
+    }
+    text = json.dumps([level, content], sort_keys=True, ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+_STATES = weakref.WeakKeyDictionary[Engine, str]()
+
+
+def engine_state(engine: Engine) -> str:
+    """Returns a hash of settings and files of an engine, whatever the version of its program."""
+    if engine not in _STATES:
+        content = {name: value for name, value in engine.definition.items() if name != "program"}
+        _STATES[engine] = engine_key(engine.level, content)
+    return _STATES[engine]
+
+
+def _engine(task: LabelTask) -> Engine:
+    """Returns the engine of a task; files behind its name may have been replaced meanwhile."""
+    engine = make_engine(task.engine)
+    if task.state is not None and engine_state(engine) != task.state:
+        raise ConfigError(
+            f"{task.engine.name} is not what it was when the labelling began: its files have been "
+            "replaced, or are others on this worker. Labels so far are kept; put the files back, "
+            "or start again under another level (--level) or output"
+        )
+    return engine
 
 
 def geometry_key(system: System) -> str:
@@ -164,9 +205,9 @@ def run_task(task: LabelTask) -> LabelOutcome:
 
     Raises:
         ConfigError, MissingExtraError, ModelFileError: the engine cannot be made on this worker,
-            so no geometry can be labelled there.
+            so no geometry can be labelled there; or it is another than the labels were begun with.
     """
-    engine = make_engine(task.engine)
+    engine = _engine(task)
     before = engine.use_threads(None)
     threads = engine.use_threads(task.threads)
     gflops = _gflops()
@@ -228,7 +269,7 @@ def run_batch(tasks: Sequence[LabelTask]) -> list[LabelOutcome]:
 
 def _together(tasks: Sequence[LabelTask]) -> list[LabelOutcome | None]:
     """Returns the labels of a batch that can be used; the cost is shared equally."""
-    engine = make_engine(tasks[0].engine)
+    engine = _engine(tasks[0])
     assert isinstance(engine, BatchEngine)
     before = engine.use_threads(None)
     threads = engine.use_threads(tasks[0].threads)
