@@ -198,6 +198,10 @@ def test_labels_of_another_network_are_told_by_what_differs(saved, tmp_path):
 def test_an_ensemble_of_something_else_is_not_known(saved):
     with pytest.raises(ConfigError, match="not of a layout that is known"):
         make_engine(EngineSpec(name=saved(EnsembledModel(Springs()))))
+    springs = Springs()
+    springs.__class__ = type("EnsembledModel", (Springs,), {"__module__": Springs.__module__})
+    with pytest.raises(ConfigError, match="not of a layout that is known"):
+        make_engine(EngineSpec(name=saved(springs)))
 
 
 def test_units_and_derivatives_by_the_cell(saved):

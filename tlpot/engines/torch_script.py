@@ -452,7 +452,7 @@ def _description(path: Path, settings: TorchSettings, model: Any) -> TorchDescri
 
 def _kinds(model: Any) -> set[str]:
     """Returns what the members of an ensemble are, each of which gives forces with its energy."""
-    members = model.models.children()
+    members = model.models.children() if hasattr(model, "models") else ()
     return {getattr(getattr(m, "module", m), "original_name", "") for m in members}
 
 
